@@ -1,0 +1,54 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to the collection; may change without notice."""
+
+from __future__ import annotations
+
+
+def _action_group(name: str) -> str:
+    return f"""
+options: {{}}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.{name}) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.{name}
+"""
+
+
+class ModuleDocFragment:
+    """What a module promises about check mode, diff, repetition, and its action group."""
+
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return what would change without changing anything.
+  diff_mode:
+    description: Returns what changed (or would change in C(check_mode)) when in diff mode.
+  idempotent:
+    description: When run twice in a row outside check mode with the same arguments, the second call changes nothing.
+"""
+
+    #: For modules that only read.
+    INFO_MODULE = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details: This module changes nothing.
+  diff_mode:
+    support: N/A
+    details: This module changes nothing.
+  idempotent:
+    support: full
+    details: This module changes nothing.
+"""
+
+    ACTIONGROUP_VSPHERE = _action_group("vsphere")
+    ACTIONGROUP_F5 = _action_group("f5")
+    ACTIONGROUP_PROMETHEUS = _action_group("prometheus")
+    ACTIONGROUP_ALERTMANAGER = _action_group("alertmanager")
+    ACTIONGROUP_LEDGER = _action_group("ledger")
