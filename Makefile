@@ -1,0 +1,99 @@
+# onprem.autoscale: everything a person or CI runs. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BUILD := $(CURDIR)/build
+VENV ?= $(CURDIR)/.venv
+BIN := $(VENV)/bin
+VIEW := $(BUILD)/view
+COLLECTION := $(VIEW)/ansible_collections/onprem/autoscale
+PYTEST := $(BIN)/python -m pytest
+unexport NO_COLOR
+export PATH := $(BIN):$(PATH)
+export PYTHONPATH := $(VIEW):$(CURDIR)/tests
+export ANSIBLE_COLLECTIONS_PATH := $(VIEW)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- what everything stands on -------------------------------------------------------------------------------------
+$(VENV)/.stamp: requirements.txt tests/requirements.txt tools/python.sh
+	@python=$$(tools/python.sh) && echo "== virtual environment with $$($$python -V) ($$python)" && \
+	  $$python -m venv $(VENV) && $(BIN)/python -m pip install -q --upgrade pip && \
+	  $(BIN)/python -m pip install -q -r tests/requirements.txt
+	@touch $@
+
+$(COLLECTION)/galaxy.yml:
+	@mkdir -p $(VIEW)/ansible_collections/onprem
+	@touch $(VIEW)/ansible_collections/__init__.py $(VIEW)/ansible_collections/onprem/__init__.py
+	@ln -sfn $(CURDIR) $(COLLECTION)
+
+.PHONY: setup
+setup: $(VENV)/.stamp $(COLLECTION)/galaxy.yml ## Virtual environment and the collection view that the tools want
+	@mkdir -p $(BUILD)
+
+# ---- the lab ---------------------------------------------------------------------------------------------------------
+.PHONY: lab lab-down lab-status demo bench
+lab: setup ## Start the lab on loopback (vCenter simulator, guests, BIG-IP emulator, Prometheus, Alertmanager)
+	@$(BIN)/python -m lab up
+
+lab-down: setup ## Stop the lab
+	@$(BIN)/python -m lab down
+
+lab-status: setup ## What runs, on which port, and where the logs are
+	@$(BIN)/python -m lab status
+
+demo: setup ## The whole loop: real load, a real alert, 2 -> 3 -> 4 -> 3 -> 2; build/demo/report.html
+	@$(BIN)/python tests/e2e/demo.py
+
+bench: setup ## Clone times and overhead against a peer and the floor; build/bench/results.json (BENCH="--peer-20" for all)
+	@$(BIN)/python tests/bench/bench.py $(BENCH)
+
+# ---- tests, from cheap to dear ----------------------------------------------------------------------------------------
+.PHONY: lint sanity docs-lint unit contract integration test test-fast
+lint: setup ## ruff, yamllint, ansible-lint (production profile), changelog, gofmt and vet
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/yamllint --strict .
+	$(BIN)/antsibull-changelog lint
+	@unformatted=$$(gofmt -l tests/lab); [ -z "$$unformatted" ] || { echo "gofmt wants: $$unformatted"; exit 1; }
+	tools/ansible-lint.sh $(VENV) $(BUILD)
+
+sanity: setup ## ansible-test sanity on a copy of the tree
+	tools/sanity.sh $(VENV) $(BUILD) $(SANITY)
+
+docs-lint: setup ## The documentation of every plugin, as ansible-doc reads it
+	tools/docs-lint.sh $(VENV) $(BUILD)
+
+unit: setup ## Unit tests, property tests, the exhaustive model
+	$(PYTEST) tests/unit -n 2 $(PYTEST_ARGS)
+
+contract: setup ## The lab's parts against clients that we did not write
+	$(PYTEST) tests/contract $(PYTEST_ARGS)
+
+integration: setup ## Every module and the receiver against real parts
+	$(PYTEST) tests/integration $(PYTEST_ARGS)
+
+test-fast: lint unit ## At most 5 minutes
+
+test: lint sanity docs-lint unit contract integration demo ## Everything, at most 40 minutes on 2 cores
+	@echo "make test: all parts passed"
+
+# ---- housekeeping -----------------------------------------------------------------------------------------------------
+.PHONY: build schema receiver clean
+build: setup ## The collection archive in dist/
+	$(BIN)/ansible-galaxy collection build --force --output-path dist .
+
+schema: setup ## Write docs/schemas/ from the code
+	$(BIN)/python tools/dump_schema.py
+
+receiver: setup ## The webhook in the foreground: make receiver CONFIG=path/to/receiver.yml
+	$(BIN)/python -m ansible_collections.onprem.autoscale.plugins.plugin_utils._intake --config $(CONFIG)
+
+clean: ## Remove build/ and dist/ (stop the lab first)
+	rm -rf build dist
