@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a module the way ansible-core does (a process of its own, JSON on stdin, JSON back), without a whole playbook."""
+"""Runs a module as ansible-core does (a process of its own, JSON in, JSON out), without a whole playbook."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ def read_result(name: str, stdout: str, stderr: str) -> dict[str, Any]:
 
 @pytest.fixture(name="start_module", scope="session")
 def start_module_fixture() -> Callable[..., subprocess.Popen[str]]:
-    """``start_module(name, args, check=False, diff=False, env=None) -> Popen``: for tests that kill a module half-way."""
+    """``start_module(name, args, check=False, diff=False, env=None) -> Popen``, for tests that kill it."""
     return start_module
 
 
 @pytest.fixture(scope="session")
 def run_module() -> Callable[..., dict[str, Any]]:
-    """``run_module(name, args, check=False, diff=False, env=None, timeout=120) -> result``; failures are returned too."""
+    """``run_module(name, args, check=False, diff=False, env=None, timeout=120) -> result``, failed or not."""
 
     def run(
         name: str,
