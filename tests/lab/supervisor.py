@@ -1,0 +1,216 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starts and stops the lab's parts in order, and says what runs where."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .build import build_go
+from .debs import binary
+from .process import LabError, Part, answers, port_holder
+from .settings import BASE_MEMBERS, REPO, Settings
+from .tls import make_tls
+
+ORDER = ("vcenter", "bigip", "alertmanager", "prometheus")
+BINARIES = ("prometheus", "promtool", "alertmanager", "amtool")
+
+
+class Lab:
+    """The parts of one lab."""
+
+    def __init__(self, settings: Settings | None = None, say: Callable[[str], None] | None = None) -> None:
+        self.settings = settings or Settings.from_environment()
+        self.say = say or (lambda text: print(text, flush=True))
+
+    def part(self, name: str) -> Part:
+        return Part(name, self.settings.run, self.settings.logs)
+
+    # ---- up and down ------------------------------------------------------------------------------------------------
+    def up(self, *, fresh: bool = True) -> dict[str, object]:
+        """Start every part and wait until each one answers; returns what lab.json says.
+
+        :param fresh: forget the data of an earlier lab (ledger, time series, configuration), not its logs.
+        """
+        settings = self.settings
+        running = [name for name in (*ORDER, "receiver") if self.part(name).pid()]
+        if running:
+            raise LabError(f"the lab already runs ({', '.join(running)}); stop it with: make lab-down")
+        self._check_ports()
+        started = time.monotonic()
+        self.say("lab: building and fetching (the first time takes about two minutes)")
+        vcenter, guest = build_go("vcenter"), build_go("guest")
+        binaries = {name: str(binary(name)) for name in BINARIES}
+        if fresh:
+            for name in ("prometheus", "alertmanager", "ledger", "runner", "bigip", "logs"):
+                shutil.rmtree(settings.folder / name, ignore_errors=True)
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        tls = make_tls(settings.folder / "tls")
+        description = json.loads(settings.write_description(binaries).read_text())
+        try:
+            self._start_vcenter(vcenter, guest, tls)
+            self._start_bigip(tls)
+            self._start_alertmanager(binaries["alertmanager"])
+            self._start_prometheus(binaries["prometheus"])
+        except LabError:
+            self.down(quiet=True)
+            raise
+        self.say(f"lab: up in {time.monotonic() - started:.1f} s; logs in {_relative(settings.logs)}")
+        return description
+
+    def down(self, *, quiet: bool = False) -> None:
+        """Stop whatever runs, the last started first."""
+        for name in ("load", "receiver", *reversed(ORDER)):
+            if self.part(name).stop() and not quiet:
+                self.say(f"lab: {name} stopped")
+
+    def status(self) -> list[dict[str, object]]:
+        """A row a part: name, pid (None when it does not run), log."""
+        return [
+            {"name": name, "pid": self.part(name).pid(), "log": str(self.part(name).log)}
+            for name in (*ORDER, "receiver")
+        ]
+
+    def _check_ports(self) -> None:
+        taken = {name: holder for name, port in self.settings.ports().items() if (holder := port_holder(port))}
+        if taken:
+            ports = self.settings.ports()
+            lines = [f"  {name}: port {ports[name]} is held by {holder}" for name, holder in taken.items()]
+            raise LabError("these ports of the lab are taken; stop the other process first:\n" + "\n".join(lines))
+
+    # ---- the parts --------------------------------------------------------------------------------------------------
+    def _start_vcenter(self, vcenter: Path, guest: Path, tls: dict[str, Path]) -> None:
+        settings = self.settings
+        part = self.part("vcenter")
+        part.start(
+            [
+                str(vcenter),
+                "-listen", f"{settings.host}:{settings.vcenter_port}",
+                "-control", f"{settings.host}:{settings.vcenter_control_port}",
+                "-cert", str(tls["cert"]),
+                "-key", str(tls["key"]),
+                "-user", "autoscale@vsphere.local",
+                "-password-file", str(settings.secret("vcenter-password")),
+                "-clone-time", f"{settings.clone_s}s",
+                "-boot-time", f"{settings.boot_s}s",
+                "-guest-binary", str(guest),
+                "-guest-capacity", str(settings.guest_capacity),
+                "-guest-log-dir", str(settings.logs / "guests"),
+                "-template", "web-template",
+                "-base", ",".join(f"{name}={address}" for name, address in BASE_MEMBERS.items()),
+            ]
+        )  # fmt: skip
+        part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.vcenter_control_port}/healthz"))
+        for name, address in BASE_MEMBERS.items():
+            part.wait_ready(lambda address=address: answers(f"http://{address}:8080/health"))
+            self.say(f"lab: guest {name} serves on {address}")
+
+    def _start_bigip(self, tls: dict[str, Path]) -> None:
+        settings = self.settings
+        config = settings.folder / "bigip" / "bigip.json"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(json.dumps(self._bigip_config(), indent=2))
+        part = self.part("bigip")
+        part.start(
+            [
+                sys.executable, "-m", "lab.bigip",
+                "--listen", f"{settings.host}:{settings.bigip_port}",
+                "--control", f"{settings.host}:{settings.bigip_control_port}",
+                "--cert", str(tls["cert"]),
+                "--key", str(tls["key"]),
+                "--password-file", str(settings.secret("bigip-password")),
+                "--config", str(config),
+            ],
+            environment={"PYTHONPATH": str(REPO / "tests")},
+        )  # fmt: skip
+        part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.bigip_control_port}/healthz"))
+        part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.vip_port}/"))
+        self.say(f"lab: virtual server on http://{settings.host}:{settings.vip_port}")
+
+    def _bigip_config(self) -> dict[str, object]:
+        members = [{"name": f"{address}:8080", "address": address, "port": 8080} for address in BASE_MEMBERS.values()]
+        monitor = {
+            "name": "web-health",
+            "type": "http",
+            "send": "GET /health HTTP/1.0\r\n\r\n",
+            "recv": "200 OK",
+            "interval": 1,
+            "timeout": 3,
+        }
+        pool = {"name": "web-pool", "monitor": "/Common/web-health", "members": members}
+        virtual = {
+            "name": "web-vip",
+            "destination": f"{self.settings.host}:{self.settings.vip_port}",
+            "pool": "/Common/web-pool",
+        }
+        return {"partition": "Common", "monitors": [monitor], "pools": [pool], "virtuals": [virtual]}
+
+    def _start_alertmanager(self, alertmanager: str) -> None:
+        settings = self.settings
+        folder = settings.folder / "alertmanager"
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        config = folder / "alertmanager.yml"
+        config.write_text(
+            "# The site's own file: people first.\nroute:\n  receiver: people\nreceivers:\n  - name: people\n"
+        )
+        part = self.part("alertmanager")
+        part.start(
+            [
+                alertmanager,
+                f"--config.file={config}",
+                f"--storage.path={folder / 'data'}",
+                f"--web.listen-address={settings.host}:{settings.alertmanager_port}",
+                "--cluster.listen-address=",
+            ]
+        )
+        part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.alertmanager_port}/-/ready"))
+        self.say(f"lab: Alertmanager on http://{settings.host}:{settings.alertmanager_port}")
+
+    def _start_prometheus(self, prometheus: str) -> None:
+        settings = self.settings
+        folder = settings.folder / "prometheus"
+        for name in ("data", "rules", "targets"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        config = folder / "prometheus.yml"
+        config.write_text(
+            f"""# The site's own file: one job that is not ours.
+global:
+  scrape_interval: {settings.scrape_s:g}s
+  evaluation_interval: 1s
+rule_files:
+  - rules/*.yml
+alerting:
+  alertmanagers:
+    - static_configs:
+        - targets: ["{settings.host}:{settings.alertmanager_port}"]
+scrape_configs:
+  - job_name: prometheus
+    static_configs:
+      - targets: ["{settings.host}:{settings.prometheus_port}"]
+"""
+        )
+        part = self.part("prometheus")
+        part.start(
+            [
+                prometheus,
+                f"--config.file={config}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address={settings.host}:{settings.prometheus_port}",
+                "--web.enable-lifecycle",
+                "--query.lookback-delta=15s",
+            ],
+            cwd=folder,
+        )
+        part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.prometheus_port}/-/ready"))
+        self.say(f"lab: Prometheus on http://{settings.host}:{settings.prometheus_port}")
+
+
+def _relative(path: Path) -> str:
+    """A path as a person in the checkout would type it."""
+    return str(path.relative_to(REPO)) if path.is_relative_to(REPO) else str(path)
