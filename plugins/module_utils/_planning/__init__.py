@@ -1,0 +1,40 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to the collection; may change without notice.
+
+The planner: pure functions from a declaration, an observed state, a signal and a time to a plan. No I/O, no clock, no
+Ansible import. The same functions run in modules, in the property tests and in the exhaustive model.
+"""
+
+from __future__ import annotations
+
+from ._addresses import free_addresses
+from ._decision import decide
+from ._monitoring import alert_route, alert_rules, scrape_job
+from ._names import member_names
+from ._observe import observe
+from ._schema import SCHEMA
+from ._spec import GroupSpec, parse_spec
+from ._state import Cooldowns, Launch, Member, Observed, Plan, Signal
+from ._victims import choose_victims
+
+__all__ = [
+    "SCHEMA",
+    "Cooldowns",
+    "GroupSpec",
+    "Launch",
+    "Member",
+    "Observed",
+    "Plan",
+    "Signal",
+    "alert_route",
+    "alert_rules",
+    "choose_victims",
+    "decide",
+    "free_addresses",
+    "member_names",
+    "observe",
+    "parse_spec",
+    "scrape_job",
+]

@@ -1,0 +1,185 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to the collection; may change without notice.
+
+What Prometheus and Alertmanager get for a group: scrape job, alert rules, route (A2, A3). Plain dicts, as their YAML
+wants them.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._common._errors import InvalidSpecError
+from ._spec import GroupSpec, Policy, Thresholds
+from ._state import IN, OUT
+
+#: Marks our alerts and routes among those of others.
+LABEL = "onprem_autoscale"
+_MIN_GROUP_INTERVAL = 10
+_NAMES = {OUT: "AutoscaleScaleOut", IN: "AutoscaleScaleIn"}
+
+
+def duration(seconds: float) -> str:
+    """A Prometheus duration: ``5m`` for 300, ``90s`` for 90."""
+    whole = int(seconds)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if whole and whole % size == 0:
+            return f"{whole // size}{unit}"
+    return f"{whole}s"
+
+
+def quote(text: str) -> str:
+    """A PromQL string literal."""
+    escaped = (
+        text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    )
+    return f'"{escaped}"'
+
+
+def _absolute(path: str, field: str) -> str:
+    if not path.startswith("/"):
+        # A relative path is taken relative to the fragment that holds it, which is rarely meant.
+        raise InvalidSpecError(f"{field}: value is {path!r}; allowed: an absolute path on the monitoring host")
+    return path
+
+
+def scrape_job(
+    spec: GroupSpec, file_sd_path: str, *, scrape_interval: int | None = None, refresh_interval: int = 5
+) -> dict[str, t.Any]:
+    """One entry of ``scrape_configs``: the group's job, whose targets stand in a file_sd file.
+
+    :param file_sd_path: absolute path of that file on the Prometheus host; its folder must exist before the reload.
+    :param scrape_interval: seconds; the group's own by default.
+    :param refresh_interval: seconds until a change is seen at the latest, should the file watch fail.
+    """
+    return {
+        "job_name": spec.monitoring.job,
+        "scrape_interval": duration(scrape_interval or spec.monitoring.scrape_interval),
+        "file_sd_configs": [
+            {"files": [_absolute(file_sd_path, "file_sd_path")], "refresh_interval": duration(refresh_interval)}
+        ],
+    }
+
+
+def _cpu(job: str, window: int) -> str:
+    idle = f'rate(node_cpu_seconds_total{{mode="idle",job={job}}}[{duration(window)}])'
+    return f"max(100 - (avg by (instance) ({idle}) * 100))"
+
+
+def _memory(job: str) -> str:
+    available = f"avg by (instance) (node_memory_MemAvailable_bytes{{job={job}}})"
+    total = f"avg by (instance) (node_memory_MemTotal_bytes{{job={job}}})"
+    return f"max((1 - ({available} / {total})) * 100)"
+
+
+def expression(spec: GroupSpec, policy: Policy, direction: str) -> str:
+    """The PromQL of one direction (A3): out when either metric is above, in when both are below.
+
+    A target that cannot be scraped is read as busy when shrinking (invariant 9): S1's maximum would leave it out and
+    shrink under a member that is too busy to answer. ``scale_in_needs_all_targets: false`` gives S1's bare expression.
+    """
+    side = t.cast(Thresholds, policy.out if direction == OUT else policy.in_)
+    job = quote(spec.monitoring.job)
+    sign, joint = (">", "or") if direction == OUT else ("<", "and")
+    parts = [
+        f"({text} {sign} {limit:g})"
+        for text, limit in ((_cpu(job, policy.window), side.cpu), (_memory(job), side.memory))
+        if limit is not None
+    ]
+    text = f"\n{joint}\n".join(parts)
+    if direction == IN and spec.monitoring.scale_in_needs_all_targets:
+        text = f"({text})" if len(parts) > 1 else text
+        text += f"\nunless on ()\n(up{{job={job}}} == 0)"
+    return text
+
+
+def _summary(spec: GroupSpec, direction: str, side: Thresholds) -> str:
+    parts = [f"{word} {limit:g} %" for word, limit in (("CPU", side.cpu), ("memory", side.memory)) if limit is not None]
+    if direction == OUT:
+        return f"A member of {spec.name} is above {' or '.join(parts)}"
+    return f"Every member of {spec.name} is below {' and '.join(parts)}"
+
+
+def _rule(spec: GroupSpec, policy: Policy, direction: str) -> dict[str, t.Any]:
+    side = t.cast(Thresholds, policy.out if direction == OUT else policy.in_)
+    annotations = {
+        "summary": f"{_summary(spec, direction, side)} for {duration(side.for_)}",
+        "description": f'Highest value: {{{{ $value | printf "%.1f" }}}} %. The group scales {direction} within '
+        f"{spec.size.min} to {spec.size.max} members.",
+        "runbook": f"The autoscaler answers this alert by itself. Where it lasts, read the group's last events: "
+        f"ansible-playbook onprem.autoscale.status -e autoscale_group={spec.name}",
+    }
+    if spec.monitoring.runbook_url:
+        annotations["runbook_url"] = spec.monitoring.runbook_url
+    return {
+        "alert": _NAMES[direction],
+        "expr": expression(spec, policy, direction),
+        "for": duration(side.for_),
+        "labels": {
+            "group": spec.name,
+            "action": f"scale_{direction}",
+            LABEL: "true",
+            "severity": "warning" if direction == OUT else "info",
+        },
+        "annotations": annotations,
+    }
+
+
+def alert_rules(spec: GroupSpec) -> dict[str, t.Any]:
+    """A rule file: one alert a direction; a direction without thresholds has none."""
+    rules = [
+        _rule(spec, policy, direction)
+        for policy in spec.policies
+        for direction, side in ((OUT, policy.out), (IN, policy.in_))
+        if side is not None
+    ]
+    name = f"{LABEL}_{spec.name}"
+    return {"groups": [{"name": name, "interval": duration(spec.monitoring.evaluation_interval), "rules": rules}]}
+
+
+def alert_route(
+    spec: GroupSpec,
+    receiver_url: str,
+    token_file: str | None = None,
+    *,
+    ca_file: str | None = None,
+    receiver_name: str | None = None,
+    timeout: int | None = None,
+    continue_: bool = False,
+) -> dict[str, dict[str, t.Any]]:
+    """A route and its receiver for Alertmanager: ``{"route": {...}, "receiver": {...}}``.
+
+    :param receiver_url: where the alerts are posted.
+    :param token_file: absolute path, on the Alertmanager host, of the file with the Bearer token.
+    :param ca_file: absolute path of the CA that signed the receiver's certificate.
+    :param receiver_name: ``autoscale-<group>`` by default.
+    :param timeout: seconds for one POST; only Alertmanager 0.28 and later knows it, so it is left out by default.
+    :param continue_: let later routes see the alert too.
+    """
+    if not receiver_url.startswith(("http://", "https://")):
+        raise InvalidSpecError(f"receiver_url: value is {receiver_url!r}; allowed: a URL with http:// or https://")
+    name = receiver_name or f"autoscale-{spec.name}"
+    rest = min(spec.cooldown.out, spec.cooldown.in_)
+    group_interval = spec.monitoring.group_interval or max(rest // 4, _MIN_GROUP_INTERVAL)
+    webhook: dict[str, t.Any] = {"url": receiver_url, "send_resolved": True, "max_alerts": 0}
+    http: dict[str, t.Any] = {}
+    if token_file:
+        http["authorization"] = {"type": "Bearer", "credentials_file": _absolute(token_file, "token_file")}
+    if ca_file:
+        http["tls_config"] = {"ca_file": _absolute(ca_file, "ca_file")}
+    if http:
+        webhook["http_config"] = http
+    if timeout:
+        webhook["timeout"] = duration(timeout)
+    route = {
+        "receiver": name,
+        "matchers": [f'{LABEL}="true"', f'group="{spec.name}"'],
+        "group_by": ["group", "action"],
+        "group_wait": "0s",
+        "group_interval": duration(group_interval),
+        "repeat_interval": duration(spec.monitoring.repeat_interval or max(rest, group_interval)),
+        "continue": continue_,
+    }
+    return {"route": route, "receiver": {"name": name, "webhook_configs": [webhook]}}
