@@ -133,7 +133,7 @@ def _by_address(members: t.Mapping[str, Member]) -> dict[str, str]:
 
 
 def _add_pool(spec: GroupSpec, members: dict[str, Member], rows: t.Iterable[Row]) -> int:
-    """Mark who is in service, and count them; a pool member that is nobody of the group does not count (invariant 9)."""
+    """Mark who is in service, and count them; pool members that are nobody of the group do not count (invariant 9)."""
     keys = _by_address(members)
     for row in rows:
         key = keys.get(bare_address(row.get("address")))

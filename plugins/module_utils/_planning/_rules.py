@@ -101,6 +101,10 @@ def _check_policies(look: _Look, problems: Problems) -> None:
         problems.add(f"policies[{index}].type", "threshold", "one threshold policy a group", "the second one")
     for index in thresholds:
         _check_thresholds(f"policies[{index}]", policies[index], problems)
+        window, interval = policies[index]["window"], look("monitoring.scrape_interval")
+        if interval is not None and window < 2 * interval:
+            allowed = f"at least twice monitoring.scrape_interval, which is {interval}: a rate needs two samples"
+            problems.add(f"policies[{index}].window", window, allowed)
 
 
 def _check_thresholds(where: str, policy: Full, problems: Problems) -> None:

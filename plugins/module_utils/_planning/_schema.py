@@ -138,7 +138,7 @@ _POLICY = _object(
             "threshold compares CPU and memory with fixed limits; the other types are reserved for a later version.",
             ["threshold", *RESERVED["policies[].type"]],
         ),
-        "window": _seconds("Window", "Range over which the CPU rate is computed.", 300, 30),
+        "window": _seconds("Window", "Range over which the CPU rate is computed.", 300),
         "out": _side("out", "above", 60, 80, 85),
         "in": _side("in", "below", 300, 30, 40),
     },
