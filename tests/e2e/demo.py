@@ -1,0 +1,246 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job, end to end: real load, Prometheus's own rule, Alertmanager's own webhook, VMs that come and go.
+
+Run by `make demo`. Writes build/demo/summary.json and build/demo/report.html; any miss is a non-zero exit.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from e2e import report
+from e2e.observer import Observer
+
+from lab.process import LabError, answers
+from lab.settings import BASE_MEMBERS, REPO
+from lab.supervisor import Lab
+
+OUT = REPO / "build" / "demo"
+INVENTORY = REPO / "inventories" / "lab" / "hosts.yml"
+CALM, BUSY = 20.0, 190.0  # requests/s; a guest is at 100 % CPU with 50
+LIMIT_S = 290.0
+EXPECTED = ["scale_out", "scale_out", "at_max", "scale_in", "scale_in", "at_min"]
+
+
+class Demo:
+    """One run: phases, timeline, verdict."""
+
+    def __init__(self) -> None:
+        self.began = time.time()
+        self.lab = Lab(say=self.say)
+        self.misses: list[str] = []
+        self.shown = 0
+
+    def say(self, text: str) -> None:
+        print(f"{time.time() - self.began:6.1f} s  {text}", flush=True)
+
+    # ---- set-up ------------------------------------------------------------------------------------------------------
+    def prepare(self) -> None:
+        shutil.rmtree(OUT, ignore_errors=True)
+        OUT.mkdir(parents=True)
+        self.lab.down(quiet=True)
+        self.description: dict[str, Any] = self.lab.up()
+        self.began_measuring = time.time()
+        self.playbook("configure")
+        self.start_receiver()
+        self.rate_file = OUT / "rate"
+        self.stats = OUT / "load.jsonl"
+        self.stats.touch()
+        self.set_rate(CALM)
+        self.lab.part("load").start(
+            [
+                sys.executable, "-m", "lab.load",
+                "--url", f"http://{self.description['bigip']['vip']}",
+                "--rate-file", str(self.rate_file),
+                "--stats", str(self.stats),
+            ],
+            environment={"PYTHONPATH": str(REPO / "tests")},
+        )  # fmt: skip
+        self.observer = Observer(self.description, self.stats)
+        self.observer.start()
+
+    def playbook(self, name: str, *arguments: str) -> None:
+        """Run a playbook by its full name, its output in the demo's folder and on the screen."""
+        command = ["ansible-playbook", f"onprem.autoscale.{name}", "-i", str(INVENTORY), "-e", "group=web", *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=REPO)
+        (OUT / f"{name}.log").write_text(result.stdout + result.stderr)
+        for line in result.stdout.splitlines():
+            self.say(f"  | {line}")
+        if result.returncode:
+            raise LabError(f"{' '.join(command)} ended with {result.returncode}:\n{result.stdout}{result.stderr}")
+
+    def start_receiver(self) -> None:
+        settings = self.lab.settings
+        config = settings.folder / "receiver.yml"
+        config.write_text(yaml.safe_dump(receiver_config(self.description, settings.receiver_port), sort_keys=False))
+        part = self.lab.part("receiver")
+        module = "ansible_collections.onprem.autoscale.plugins.plugin_utils._intake"
+        part.start([sys.executable, "-m", module, "--config", str(config)], cwd=REPO)
+        part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.receiver_port}/healthz"))
+        self.say(f"receiver on http://{settings.host}:{settings.receiver_port}")
+
+    def set_rate(self, rate: float) -> None:
+        self.rate_file.write_text(f"{rate:g}")
+        self.say(f"load: {rate:g} requests/s")
+
+    # ---- the loop ----------------------------------------------------------------------------------------------------
+    def wait_for(self, what: str, done: Callable[[], bool]) -> bool:
+        """Wait until *done*; a miss is noted, not raised, so that the closing table still comes."""
+        while time.time() - self.began_measuring < LIMIT_S:
+            self.show_events()
+            if done():
+                self.say(f"reached: {what}")
+                return True
+            time.sleep(0.5)
+        self.misses.append(f"{what}: not within {LIMIT_S:g} s")
+        return False
+
+    def show_events(self) -> None:
+        """Print what the ledger has recorded since the last look."""
+        try:
+            events = self.observer.events()
+        except Exception:  # noqa: BLE001 - the ledger appears with the first action
+            return
+        for event in events[self.shown :]:
+            sample = self.observer.samples[-1] if self.observer.samples else {}
+            cpu = sample.get("cpu")
+            self.say(
+                f"{event['action']}: {event['code']} {event['count_before']} -> {event['count_after']}"
+                f"  [{', '.join(event['members'])}]  load {sample.get('rate', 0):g}/s, busiest CPU"
+                f" {cpu if cpu is None else round(cpu)} %, VMs {sample.get('vms')}, in service {sample.get('in_service')}"
+            )
+        self.shown = len(events)
+
+    def codes(self) -> list[str]:
+        """Codes of the events, repeated refusals once."""
+        codes: list[str] = []
+        for event in self.observer.events():
+            if not (codes and codes[-1] == event["code"] and event["result"] == "refused"):
+                codes.append(event["code"])
+        return codes
+
+    def loop(self) -> None:
+        time.sleep(6)
+        self.set_rate(BUSY)
+        grown = self.wait_for("2 -> 3 -> 4, then refused at max", lambda: self.codes()[-1:] == ["at_max"])
+        if grown:
+            time.sleep(3)
+            self.set_rate(CALM)
+            self.wait_for("4 -> 3 -> 2, then refused at min", lambda: self.codes()[-1:] == ["at_min"])
+        time.sleep(2)
+
+    # ---- the end -----------------------------------------------------------------------------------------------------
+    def close(self) -> dict[str, Any]:
+        self.lab.part("load").stop(timeout=40)
+        leaked = self.observer.leaked(BASE_MEMBERS)
+        self.lab.part("receiver").stop()
+        self.observer.stop()
+        load = self.observer.load()
+        actions = [as_action(event) for event in self.observer.events()]
+        settings = self.lab.settings
+        summary = {
+            "setting": {
+                "min": 2, "max": 4, "calm_rps": CALM, "busy_rps": BUSY,
+                "clone_s": settings.clone_s, "boot_s": settings.boot_s,
+            },
+            "actions": actions,
+            "requests_total": load["ok"] + load["failed"],
+            "requests_failed": load["failed"],
+            "leaked": leaked,
+            "seconds": time.time() - self.began_measuring,
+        }  # fmt: skip
+        if self.codes() != EXPECTED:
+            self.misses.append(f"the actions were {self.codes()}, expected {EXPECTED}")
+        if load["failed"]:
+            self.misses.append(f"{load['failed']} of {summary['requests_total']} requests failed; see {self.stats}")
+        if not load["ok"]:
+            self.misses.append("no request was served")
+        self.misses += [f"{number} {name} leaked" for name, number in leaked.items() if number]
+        summary["misses"] = self.misses
+        (OUT / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        report.write(OUT / "report.html", summary, self.observer.samples)
+        return summary
+
+    def table(self, summary: dict[str, Any]) -> None:
+        print(f"\n{'action':<10} {'code':<10} {'VMs':<6} {'seconds':>7}  steps (seconds)")
+        for action in summary["actions"]:
+            steps = "  ".join(f"{step['step']} {step['seconds']:.1f}" for step in action["steps"])
+            count = f"{action['count_before']}->{action['count_after']}"
+            print(f"{action['name']:<10} {action['code']:<10} {count:<6} {action['seconds']:7.1f}  {steps}")
+        print(
+            f"\nrequests {summary['requests_total']}, failed {summary['requests_failed']}; leaked {summary['leaked']};"
+            f" {summary['seconds']:.0f} s\n{OUT.relative_to(REPO)}/report.html, {OUT.relative_to(REPO)}/summary.json"
+        )
+        for miss in self.misses:
+            print(f"MISSED: {miss}")
+
+
+def receiver_config(lab: dict[str, Any], port: int) -> dict[str, Any]:
+    """The receiver's configuration for the lab."""
+    return {
+        "listen": {"host": "127.0.0.1", "port": port},
+        "tokens": [{"name": "alertmanager", "token_file": lab["receiver"]["token_file"], "groups": "*"}],
+        "ledger": lab["ledger"],
+        "inventory": str(INVENTORY),
+        "scaling_groups_dir": str(INVENTORY.parent / "scaling_groups"),
+        "executor": {
+            "type": "runner",
+            "private_data_root": str(Path(lab["folder"]) / "runner"),
+            "keep_successful_artifacts": True,
+        },
+    }
+
+
+def as_action(event: dict[str, Any]) -> dict[str, Any]:
+    """What summary.json says of one event of the ledger."""
+    steps = [
+        {"step": step["step"], "seconds": round(step["seconds"], 2), "state": step["state"]} for step in event["steps"]
+    ]
+    seconds = sum(step["seconds"] for step in steps)
+    return {
+        "name": event["action"],
+        "direction": event["direction"],
+        "code": event["code"],
+        "result": event["result"],
+        "source": event["source"],
+        "reason": event["reason"],
+        "members": event["members"],
+        "count_before": event["count_before"],
+        "count_after": event["count_after"],
+        "started_at": event["at"] - seconds,
+        "ended_at": event["at"],
+        "seconds": round(seconds, 2),
+        "steps": steps,
+    }
+
+
+def main() -> int:
+    demo = Demo()
+    try:
+        demo.prepare()
+        demo.loop()
+        summary = demo.close()
+        demo.table(summary)
+    except LabError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    finally:
+        demo.lab.down(quiet=True)
+    return 1 if demo.misses else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the demo sees from outside: load, CPU, VM count, pool members, targets; never through the collection's own code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import threading
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+CPU = 'max(100 - avg by (instance)(rate(node_cpu_seconds_total{mode="idle",job="web"}[5s]))*100)'
+
+
+def get_json(url: str, timeout: float = 2) -> Any:
+    """The JSON that a GET answers."""
+    with urllib.request.urlopen(url, timeout=timeout) as response:
+        return json.load(response)
+
+
+class Observer:
+    """Samples the lab once a second in a thread and answers questions about its present state."""
+
+    def __init__(self, lab: dict[str, Any], load_stats: Path) -> None:
+        self.lab = lab
+        self.load_stats = load_stats
+        self.samples: list[dict[str, Any]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                self.samples.append(self.sample())
+            self._stop.wait(max(0.0, 1 - (time.monotonic() - began)))
+
+    # ---- the present state -------------------------------------------------------------------------------------------
+    def vms(self) -> list[dict[str, Any]]:
+        """Powered-on VMs of the group and of its base, as vCenter's inventory has them (templates left out)."""
+        rows = get_json(self.lab["vcenter"]["control"] + "/vms")
+        return [
+            vm for vm in rows if not vm.get("template") and vm["name"].startswith("web-") and vm["name"] != "web-golden"
+        ]
+
+    def members(self) -> list[dict[str, Any]]:
+        """Members of web-pool."""
+        state = get_json(self.lab["bigip"]["control"] + "/state")
+        pools = [pool for pool in state["pools"] if pool["name"].endswith("web-pool")]
+        return list(pools[0]["members"])
+
+    def targets(self) -> list[str]:
+        """Addresses in the group's file_sd file."""
+        path = Path(self.lab["prometheus"]["file_sd_dir"]) / "web.json"
+        return [target for entry in json.loads(path.read_text()) for target in entry["targets"]]
+
+    def leases(self) -> list[str]:
+        """Leased addresses, read from the ledger's file."""
+        return [row[0] for row in self._ledger("select address from leases")]
+
+    def events(self) -> list[dict[str, Any]]:
+        """Rows of the ledger's events, oldest first."""
+        columns = (
+            "action, direction, at, code, result, members, count_before, count_after, steps, message, source, reason"
+        )
+        names = columns.split(", ")
+        rows = self._ledger(f"select {columns} from events order by id")  # noqa: S608 - constant text
+        events = [dict(zip(names, row, strict=True)) for row in rows]
+        for event in events:
+            event["steps"] = json.loads(event["steps"] or "[]")
+            event["members"] = json.loads(event["members"] or "[]")
+        return events
+
+    def _ledger(self, query: str) -> list[tuple[Any, ...]]:
+        path = self.lab["ledger"].removeprefix("sqlite:///")
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
+            return connection.execute(query).fetchall()
+
+    def cpu(self) -> float | None:
+        """The busiest instance's CPU in percent, as Prometheus computes it."""
+        query = urllib.parse.urlencode({"query": CPU})
+        result = get_json(f"{self.lab['prometheus']['url']}/api/v1/query?{query}")["data"]["result"]
+        return float(result[0]["value"][1]) if result else None
+
+    def load(self) -> dict[str, Any]:
+        """The load generator's newest line."""
+        lines = self.load_stats.read_text().splitlines()
+        return json.loads(lines[-1]) if lines else {"sent": 0, "ok": 0, "failed": 0, "rate": 0}
+
+    def sample(self) -> dict[str, Any]:
+        load = self.load()
+        return {
+            "at": time.time(),
+            "rate": load["rate"],
+            "sent": load["sent"],
+            "failed": load["failed"],
+            "vms": len(self.vms()),
+            "in_service": sum(1 for member in self.members() if member.get("availability") == "available"),
+            "cpu": self.cpu(),
+        }
+
+    def leaked(self, base: dict[str, str]) -> dict[str, int]:
+        """What is left beyond the base members: each must be zero at the end."""
+        addresses = set(base.values())
+        return {
+            "vms": sum(1 for vm in self.vms() if vm["name"] not in base),
+            "members": sum(1 for member in self.members() if member["address"] not in addresses),
+            "targets": sum(1 for target in self.targets() if target.rpartition(":")[0] not in addresses),
+            "leases": len(self.leases()),
+        }

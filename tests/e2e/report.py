@@ -1,0 +1,103 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The demo's page: load, CPU, VM count and actions over time, and a table of every action's steps."""
+
+from __future__ import annotations
+
+import html
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+COLOURS = {"out": "#2a7f62", "in": "#b0562f", "refused": "#8a8a8a"}
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1d2733; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.1rem; margin-top: 2rem }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #dde3ea } td.n, th.n { text-align: right }
+.facts { display: flex; gap: 1rem; flex-wrap: wrap } .fact { background: #f2f5f8; border-radius: 8px; padding: .7rem 1.1rem }
+.fact b { display: block; font-size: 1.4rem } .bad b { color: #b3261e } .muted { color: #5d6b7a } svg { width: 100%; height: auto }
+"""
+
+
+def plot(samples: list[dict[str, Any]], actions: list[dict[str, Any]]) -> str:
+    """An SVG of three rows on one time axis; actions are shaded, refusals dashed."""
+    start = samples[0]["at"]
+    when = [sample["at"] - start for sample in samples]
+    figure, (load, cpu, count) = plt.subplots(3, 1, figsize=(11, 7.5), sharex=True, height_ratios=[2, 2, 2])
+    load.plot(when, [sample["rate"] for sample in samples], color="#33658a")
+    load.set_ylabel("requests/s")
+    cpu.plot(when, [sample["cpu"] for sample in samples], color="#86495f")
+    cpu.set_ylabel("busiest CPU, %")
+    cpu.set_ylim(0, 105)
+    count.step(when, [sample["vms"] for sample in samples], where="post", label="VMs", color="#1d2733")
+    count.step(
+        when, [sample["in_service"] for sample in samples], where="post", label="in service", color="#2a7f62", ls="--"
+    )
+    count.set_ylabel("VMs")
+    count.set_ylim(0, max(sample["vms"] for sample in samples) + 1)
+    count.legend(loc="upper right")
+    count.set_xlabel("seconds")
+    for action in actions:
+        refused = action["result"] != "succeeded"
+        colour = COLOURS["refused"] if refused else COLOURS[action["direction"]]
+        for axis in (load, cpu, count):
+            if refused:
+                axis.axvline(action["ended_at"] - start, color=colour, ls=":", lw=1)
+            else:
+                axis.axvspan(action["started_at"] - start, action["ended_at"] - start, color=colour, alpha=0.13, lw=0)
+        label = action["code"] if refused else f"{action['count_before']} to {action['count_after']}"
+        load.annotate(
+            label, (action["ended_at"] - start, load.get_ylim()[1]), rotation=90, va="top", ha="right", fontsize=8
+        )
+    for axis in (load, cpu, count):
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg")
+    plt.close(figure)
+    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
+
+
+def write(path: Path, summary: dict[str, Any], samples: list[dict[str, Any]]) -> None:
+    """Write report.html from the summary and the samples."""
+    bad = summary["requests_failed"] or any(summary["leaked"].values()) or summary["misses"]
+    facts = [
+        ("requests", f"{summary['requests_total']:,}", False),
+        ("failed", str(summary["requests_failed"]), bool(summary["requests_failed"])),
+        *((f"leaked {name}", str(number), bool(number)) for name, number in summary["leaked"].items()),
+        ("seconds", f"{summary['seconds']:.0f}", False),
+    ]
+    boxes = "".join(
+        f'<div class="fact{" bad" if red else ""}"><b>{value}</b>{name}</div>' for name, value, red in facts
+    )
+    rows = []
+    for action in summary["actions"]:
+        steps = ", ".join(f"{step['step']} {step['seconds']:.1f}" for step in action["steps"])
+        rows.append(
+            f"<tr><td>{time.strftime('%H:%M:%S', time.localtime(action['started_at']))}</td><td>{html.escape(action['name'])}</td>"
+            f"<td>{html.escape(action['code'])}</td><td>{action['count_before']} to {action['count_after']}</td>"
+            f"<td class=n>{action['seconds']:.1f}</td><td>{html.escape(steps)}</td>"
+            f"<td>{html.escape(', '.join(action['members']))}</td></tr>"
+        )
+    misses = "".join(f"<li>{html.escape(miss)}</li>" for miss in summary["misses"])
+    path.write_text(
+        f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>onprem.autoscale demo</title><style>{STYLE}</style>
+<h1>A real alert adds a VM that serves, and takes it away again</h1>
+<p class=muted>Group web, two base members, min {summary["setting"]["min"]}, max {summary["setting"]["max"]};
+clone {summary["setting"]["clone_s"]:g} s, boot {summary["setting"]["boot_s"]:g} s (simulated); driven by Alertmanager's webhook alone.
+{"<b>Something was missed, see below.</b>" if bad else ""}</p>
+<div class=facts>{boxes}</div>{f"<h2>Missed</h2><ul>{misses}</ul>" if misses else ""}
+<h2>Load, CPU, VMs</h2>{plot(samples, summary["actions"])}
+<h2>Actions</h2><table><tr><th>started<th>action<th>code<th>VMs<th class=n>seconds<th>steps (seconds)<th>members</tr>
+{"".join(rows)}</table></html>
+"""
+    )
