@@ -5,3 +5,16 @@
 
 The ledger: durable state of the scaling groups. ``Ledger.open(url)`` is the door.
 """
+
+from __future__ import annotations
+
+from ._errors import LedgerError
+from ._leases import Leases
+from ._state import State
+
+
+class Ledger(Leases, State):
+    """Actions, leases and the questions about them, over one store."""
+
+
+__all__ = ["Ledger", "LedgerError"]

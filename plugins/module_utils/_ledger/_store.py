@@ -92,6 +92,23 @@ class Store:
         with self._explained("write"), self._writer.begin() as connection:
             yield connection
 
+    @staticmethod
+    def upsert(
+        connection: sa.Connection,
+        table: sa.Table,
+        key: t.Mapping[str, t.Any],
+        values: t.Mapping[str, t.Any],
+        new: t.Mapping[str, t.Any] | None = None,
+    ) -> None:
+        """Set *values* in the row with *key*, or insert it with *new* besides. Safe as writers are alone."""
+        where = [table.c[name] == value for name, value in key.items()]
+        if values:
+            found = connection.execute(sa.update(table).where(*where).values(**values)).rowcount
+        else:
+            found = connection.scalar(sa.select(sa.func.count()).select_from(table).where(*where))
+        if not found:
+            connection.execute(sa.insert(table).values(**key, **{**(new or {}), **values}))
+
     @contextlib.contextmanager
     def _explained(self, what: str) -> t.Iterator[None]:
         try:

@@ -1,0 +1,100 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to the collection; may change without notice.
+
+The lock of a group: a lease with an owner and an expiry, so that a crash never leaves it set (invariant 6).
+
+Every journal entry of an action checks that the action still holds the lock, and prolongs it. A play that was stopped
+for so long that another action took over is told so at its next entry, and must stop.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime, timezone
+
+from .._common._errors import ConflictError, NotFoundError
+from ._schema import HAS_SQLALCHEMY, tables
+from ._store import Store
+
+if HAS_SQLALCHEMY:
+    import sqlalchemy as sa
+
+Row = dict[str, t.Any]
+
+
+def iso(seconds: float) -> str:
+    """Seconds since the epoch as ISO 8601 UTC, to the second: what people read."""
+    return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def one(connection: sa.Connection, table: sa.Table, *where: t.Any) -> Row | None:
+    """The first row as a dict, or ``None``."""
+    row = connection.execute(sa.select(table).where(*where).limit(1)).mappings().first()
+    return dict(row) if row else None
+
+
+class Locks(Store):
+    """Take, hold and free the lock of a group. Everything here runs inside the caller's transaction."""
+
+    def _take(self, connection: sa.Connection, group: str, ident: str, owner: str, ttl: float) -> None:
+        """Put the lock of *group* on *ident*; the caller has checked with :meth:`_check_free`."""
+        now = self.clock()
+        values = {"owner": owner, "action": ident, "acquired_at": now, "heartbeat_at": now, "expires_at": now + ttl}
+        self.upsert(connection, tables.locks, {"group_name": group}, values)
+
+    def _check_free(self, connection: sa.Connection, group: str, ident: str | None) -> None:
+        """Free, expired, or already ours: *ident* itself comes back after a crash.
+
+        :raises ConflictError: another action holds it; ``result`` has ``code: locked`` and the ``lock``.
+        """
+        lock = one(connection, tables.locks, tables.locks.c.group_name == group)
+        if lock is None or lock["expires_at"] <= self.clock() or (ident is not None and lock["action"] == ident):
+            return
+        raise ConflictError(
+            f"group {group} is locked by action {lock['action']} (owner {lock['owner']}) "
+            f"until {iso(lock['expires_at'])}",
+            remedy="Wait until it ends; if its play is known to be dead, run the same action again by its name, "
+            "or wait for the expiry. See onprem.autoscale.scaling_group_info",
+            result={"code": "locked", "lock": lock, "owner": lock["owner"], "until": lock["expires_at"]},
+        )
+
+    def _hold(self, connection: sa.Connection, ident: str, owner: str | None = None, ttl: float | None = None) -> Row:
+        """The running action *ident*, its lock prolonged by *ttl* (by default as long as last time).
+
+        :raises NotFoundError: nobody started it.
+        :raises ConflictError: it has ended, or another action or owner has the lock: stop.
+        """
+        action = one(connection, tables.actions, tables.actions.c.ident == ident)
+        if action is None:
+            raise NotFoundError(
+                f"the ledger {self.name} has no action {ident}", remedy="Start it first (state=started)"
+            )
+        lock = one(connection, tables.locks, tables.locks.c.group_name == action["group_name"])
+        if action["state"] != "running" or lock is None or lock["action"] != ident:
+            holder = f"; the lock is held by action {lock['action']} (owner {lock['owner']})" if lock else ""
+            raise ConflictError(
+                f"action {ident} of group {action['group_name']} no longer runs (it is {action['state']}){holder}",
+                remedy="Stop this play; a reconcile run finishes or cleans up what it began",
+                result={"code": "lock_lost", "lock": lock},
+            )
+        if owner is not None and lock["owner"] != owner:
+            raise ConflictError(
+                f"action {ident} was taken over by {lock['owner']} at {iso(lock['acquired_at'])}; this is {owner}",
+                remedy="Stop this play; the other one goes on with the same action",
+                result={"code": "lock_lost", "lock": lock},
+            )
+        now = self.clock()
+        ttl = lock["expires_at"] - lock["heartbeat_at"] if ttl is None else ttl
+        connection.execute(
+            sa.update(tables.locks)
+            .where(tables.locks.c.group_name == action["group_name"])
+            .values(heartbeat_at=now, expires_at=now + ttl)
+        )
+        return action
+
+    def _free(self, connection: sa.Connection, group: str, ident: str) -> None:
+        connection.execute(
+            sa.delete(tables.locks).where(tables.locks.c.group_name == group, tables.locks.c.action == ident)
+        )
