@@ -1,0 +1,72 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to the collection; may change without notice.
+
+The receiver's own metrics, in a registry of their own. docs/receiver.md lists them.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from ...module_utils._ledger._work import DIRECTIONS, GroupWork
+
+_PREFIX = "onprem_autoscale"
+_SECONDS_OF_ACTIONS = (10, 30, 60, 120, 180, 300, 600, 1200, 2400)
+
+
+class Metrics:
+    """Counters are fed where things happen; what the ledger says is set by :meth:`show` once a pass."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = self._counter("receiver_requests", "Deliveries by HTTP answer", "code")
+        self.request_seconds = Histogram(
+            f"{_PREFIX}_receiver_request_seconds",
+            "Time from request to answer",
+            registry=self.registry,
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )
+        self.alerts = self._counter("receiver_alerts", "Alerts in accepted deliveries by what became of them", "result")
+        self.truncated = self._counter("receiver_truncated_alerts", "Alerts that Alertmanager cut off (max_alerts)")
+        self.ledger_errors = self._counter("ledger_errors", "Calls that the ledger refused", "caller")
+        self.actions = self._counter("actions", "Ended actions", "group", "direction", "result")
+        self.attempts = self._counter("action_attempts", "Launches; more than actions = some died", "group")
+        self.action_seconds = Histogram(
+            f"{_PREFIX}_action_seconds",
+            "Claim to end of an action",
+            ["direction"],
+            registry=self.registry,
+            buckets=_SECONDS_OF_ACTIONS,
+        )
+        self.dropped = self._counter("signals_dropped", "Waiting signals that were not acted on", "group", "reason")
+        self.sweeps = self._counter("sweeps", "Sweeps over Prometheus' alerts", "result")
+        self.sweep_time = self._gauge("sweep_last_success_timestamp_seconds", "When the last sweep succeeded")
+        self.pass_time = self._gauge("dispatcher_last_pass_timestamp_seconds", "When the dispatcher last looked")
+        self.groups_broken = self._gauge("group_files_broken", "Group files that cannot be read")
+        self.running = self._gauge("action_running", "1 while an action of the group runs", "group")
+        self.waiting = self._gauge("signal_waiting_since_timestamp_seconds", "0 = nothing waits", "group", "direction")
+        self.failures = self._gauge("action_failures_in_a_row", "Failed actions since the last good one", "group")
+        self.attention = self._gauge("needs_attention", "1 = given up, a person has to look", "group")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def show(self, groups: t.Iterable[GroupWork]) -> None:
+        """Set what the ledger says of each group."""
+        for work in groups:
+            self.running.labels(work.group).set(work.running is not None)
+            self.failures.labels(work.group).set(work.failures)
+            self.attention.labels(work.group).set(bool(work.attention))
+            for direction in DIRECTIONS:
+                self.waiting.labels(work.group, direction).set(work.waiting.get(direction, 0.0))
+
+    def render(self) -> bytes:
+        """The text format of Prometheus."""
+        return generate_latest(self.registry)
