@@ -112,7 +112,7 @@ class Demo:
         """Print what the ledger has recorded since the last look."""
         try:
             events = self.observer.events()
-        except Exception:  # noqa: BLE001 - the ledger appears with the first action
+        except Exception:
             return
         for event in events[self.shown :]:
             sample = self.observer.samples[-1] if self.observer.samples else {}
@@ -120,7 +120,7 @@ class Demo:
             self.say(
                 f"{event['action']}: {event['code']} {event['count_before']} -> {event['count_after']}"
                 f"  [{', '.join(event['members'])}]  load {sample.get('rate', 0):g}/s, busiest CPU"
-                f" {cpu if cpu is None else round(cpu)} %, VMs {sample.get('vms')}, in service {sample.get('in_service')}"
+                f" {'?' if cpu is None else round(cpu)} %, VMs {sample.get('vms')}, in service {sample.get('in_service')}"
             )
         self.shown = len(events)
 

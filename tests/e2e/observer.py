@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the demo sees from outside: load, CPU, VM count, pool members, targets; never through the collection's own code."""
+"""What the demo sees from outside, never through the collection's own code: load, CPU, VMs, pool members, targets."""
 
 from __future__ import annotations
 
