@@ -77,7 +77,7 @@ contract: setup ## The lab's parts against clients that we did not write
 	$(PYTEST) tests/contract $(PYTEST_ARGS)
 
 integration: setup ## Every module and the receiver against real parts
-	$(PYTEST) tests/integration $(PYTEST_ARGS)
+	$(PYTEST) tests/integration tests/e2e $(PYTEST_ARGS)
 
 test-fast: lint unit ## At most 5 minutes
 

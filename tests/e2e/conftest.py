@@ -1,0 +1,156 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One lab for all tests of this folder, and a way to run playbooks as a person does."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sqlite3
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.settings import BASE_MEMBERS, REPO, Settings
+from lab.supervisor import Lab
+
+INVENTORY = REPO / "inventories" / "lab" / "hosts.yml"
+WEB = REPO / "inventories" / "lab" / "scaling_groups" / "web.yml"
+
+
+@dataclasses.dataclass
+class Run:
+    """What `ansible-playbook` printed and how it ended."""
+
+    rc: int
+    output: str
+
+
+@dataclasses.dataclass
+class Site:
+    """The running lab, seen from outside the collection."""
+
+    description: dict[str, Any]
+    groups: Path
+
+    def write_group(self, changes: dict[str, Any] | None = None, name: str = "web") -> dict[str, Any]:
+        """A group's file: the lab's web group with changes a level deep (a None removes the key)."""
+        spec = yaml.safe_load(WEB.read_text())
+        spec["name"] = name
+        for key, value in (changes or {}).items():
+            spec[key] = {**spec[key], **value} if isinstance(value, dict) else value
+        (self.groups / f"{name}.yml").write_text(yaml.safe_dump(spec, sort_keys=False))
+        return spec
+
+    def playbook(self, name: str, *arguments: str, group: str | None = "web", **variables: Any) -> Run:
+        """Run a playbook by its full name against the lab's inventory."""
+        extra = {"scaling_groups_dir": str(self.groups), **variables}
+        if group:
+            extra["group"] = group
+        command = ["ansible-playbook", f"onprem.autoscale.{name}", "-i", str(INVENTORY), "-e", json.dumps(extra)]
+        result = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, check=False, timeout=200, cwd=REPO
+        )
+        return Run(result.returncode, result.stdout + result.stderr)
+
+    def vms(self) -> dict[str, dict[str, Any]]:
+        """VMs of vCenter's inventory by name, templates left out."""
+        rows = json.loads(self.get(self.description["vcenter"]["control"] + "/vms"))
+        return {row["name"]: row for row in rows if not row.get("template")}
+
+    def members(self) -> dict[str, dict[str, Any]]:
+        """Members of web-pool by address."""
+        state = json.loads(self.get(self.description["bigip"]["control"] + "/state"))
+        pool = next(pool for pool in state["pools"] if pool["name"].endswith("web-pool"))
+        return {row["address"]: row for row in pool["members"]}
+
+    def targets(self) -> set[str]:
+        """Targets of the group's file_sd file."""
+        path = Path(self.description["prometheus"]["file_sd_dir"]) / "web.json"
+        if not path.exists():
+            return set()
+        return {target for entry in json.loads(path.read_text()) for target in entry["targets"]}
+
+    def ledger(self, query: str) -> list[dict[str, Any]]:
+        """Rows of the ledger's file."""
+        path = self.description["ledger"].removeprefix("sqlite:///")
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(query)]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything a run could leave behind."""
+        leases = self.ledger("select address, member from leases") if self.has_ledger() else []
+        locks = self.ledger("select group_name from locks") if self.has_ledger() else []
+        return {
+            "vms": sorted(self.vms()),
+            "members": sorted(self.members()),
+            "targets": sorted(self.targets()),
+            "leases": leases,
+            "locks": locks,
+        }
+
+    def has_ledger(self) -> bool:
+        return Path(self.description["ledger"].removeprefix("sqlite:///")).exists()
+
+    def control(self, part: str, method: str, path: str, body: Any = None) -> Any:
+        """A call to the control port of vcenter or bigip."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.description[part]["control"] + path, data=data, method=method)
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=5) as response:
+            text = response.read()
+        return json.loads(text) if text else None
+
+    @staticmethod
+    def get(url: str) -> str:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.read().decode()
+
+
+@pytest.fixture(scope="session")
+def running_lab() -> Iterator[dict[str, Any]]:
+    """The lab with short clone and boot times, in a folder of its own."""
+    folder = REPO / "build" / "lab-e2e"
+    os.environ["LAB_DIR"] = str(folder)
+    lab = Lab(
+        dataclasses.replace(Settings.from_environment(), folder=folder, clone_s=1.0, boot_s=1.0), say=lambda _: None
+    )
+    lab.down(quiet=True)
+    description = lab.up()
+    yield description
+    lab.down(quiet=True)
+    del os.environ["LAB_DIR"]
+
+
+@pytest.fixture(scope="session")
+def configured(running_lab: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The lab with group web enabled."""
+    site = Site(running_lab, tmp_path_factory.mktemp("scaling_groups"))
+    site.write_group()
+    run = site.playbook("configure")
+    assert run.rc == 0, run.output
+    return site
+
+
+@pytest.fixture
+def site(configured: Site) -> Iterator[Site]:
+    """The configured lab at its base; whatever a test leaves is reported as its failure and taken away."""
+    configured.write_group()
+    yield configured
+    for part in ("vcenter", "bigip"):
+        configured.control(part, "DELETE", "/faults")
+    configured.write_group()
+    extra = set(configured.vms()) - {*BASE_MEMBERS, "web-golden"}
+    if extra:
+        configured.playbook("scale_in", count=len(extra), ignore_cooldown=True)
+    left = set(configured.vms()) - {*BASE_MEMBERS, "web-golden"}
+    assert not left, f"left behind: {left}"
