@@ -35,7 +35,8 @@ $(COLLECTION)/galaxy.yml:
 
 .PHONY: setup
 setup: $(VENV)/.stamp $(COLLECTION)/galaxy.yml ## Virtual environment and the collection view that the tools want
-	@mkdir -p $(BUILD)
+	@printf 'export PATH="%s:$$PATH" PYTHONPATH="%s" ANSIBLE_COLLECTIONS_PATH="%s" ANSIBLE_CONFIG="%s"\n' \
+	  $(BIN) $(VIEW):$(CURDIR)/tests $(VIEW) $(CURDIR)/ansible.cfg > $(BUILD)/env
 
 # ---- the lab ---------------------------------------------------------------------------------------------------------
 .PHONY: lab lab-down lab-status demo bench

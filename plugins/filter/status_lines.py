@@ -1,0 +1,79 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: status_lines
+short_description: A group's state as lines that a person reads
+version_added: 0.1.0
+author: The onprem.autoscale authors
+description:
+  - Takes one row of M(onprem.autoscale.scaling_group_info) and returns lines of plain text.
+options:
+  _input:
+    description: One group as RV(onprem.autoscale.scaling_group_info#module:groups) has it.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show every group
+  ansible.builtin.debug:
+    msg: "{{ known.groups | map('onprem.autoscale.status_lines') | flatten }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Lines of text.
+  type: list
+  elements: str
+"""
+
+import time
+import typing as t
+
+
+def _clock(seconds: float | None) -> str:
+    return "-" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _count(value: t.Any) -> str:
+    return "?" if value is None else str(value)
+
+
+def _rest(group: t.Mapping[str, t.Any], direction: str) -> str:
+    remaining = (group.get("cooldowns") or {}).get(direction, {}).get("remaining") or 0
+    return f"{remaining:.0f} s" if remaining else "ready"
+
+
+def status_lines(group: t.Mapping[str, t.Any]) -> list[str]:
+    """A head line, one line a member, one line an event."""
+    spec, lock = group.get("spec") or {}, group.get("lock")
+    size = spec.get("size") or {}
+    bounds = f", min {size['min']}, max {size['max']}" if size else ""
+    enabled = "" if spec.get("enabled", True) else ", DISABLED"
+    lines = [
+        f"{group['name']}: {len(group['members'])} made by us{bounds}{enabled};"
+        f" out {_rest(group, 'out')}, in {_rest(group, 'in')};"
+        f" {'locked by ' + str(lock['action']) if lock else 'idle'}"
+    ]
+    lines += [
+        f"  member {row['name']:<28} {row.get('address') or '-':<16} {row['state']:<10} since {_clock(row['created_at'])}"
+        for row in group["members"]
+    ]
+    lines += [
+        f"  {_clock(event['at'])}  {event['action']:<10} {event['code']:<10}"
+        f" {_count(event['count_before'])} -> {_count(event['count_after'])}  {event['result']:<9}"
+        f" by {event['source']}{': ' + event['message'] if event.get('message') else ''}"
+        for event in group["events"]
+    ]
+    return lines
+
+
+class FilterModule:
+    """The filter."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"status_lines": status_lines}
