@@ -39,7 +39,8 @@ class Leases(Actions):
         """An address for each member name in *wanted*; all or none. A member that has one keeps it.
 
         *usable* asks the network, so it runs outside the transaction and for several candidates at once (it must be
-        thread-safe); what another group leased meanwhile is noticed and the next candidate taken.
+        thread-safe); what another group leased meanwhile is noticed and the next candidate taken. The members appear in
+        the ledger together with their leases: a refused lease leaves no planned member behind, which would count (A5).
 
         :param candidates: addresses in the order to be tried; leased ones are skipped.
         :param pool: how the pool is named in the error, for example its first and last address.
@@ -71,7 +72,9 @@ class Leases(Actions):
                     ]
                     connection.execute(sa.insert(tables.leases), rows)
                     for row in rows:
-                        self._put_member(connection, group, {"name": row["member"], "address": row["address"]})
+                        self._put_member(
+                            connection, group, {"name": row["member"], "address": row["address"], "action": ident}
+                        )
                     held.update(zip(missing, found, strict=True))
             return {name: held[name] for name in wanted}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Ledger
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import ConflictError, NotFoundError
 
 PLAN = {
@@ -132,17 +133,26 @@ def test_same_ident_goes_on_after_a_crash(ledger, clock):
     assert [step["ordinal"] for step in ledger.action("web-7")["steps"]] == [1, 2]
 
 
-def test_lost_action_may_go_on_when_the_group_is_free(ledger, clock):
+def test_a_lost_action_stays_lost(ledger, clock):
+    """Invariant 1: its plan was made for a group that another action has changed since."""
     start(ledger, ident="web-1")
     clock.tick(200)
     start(ledger, ident="web-2")
     with pytest.raises(ConflictError, match="locked by action web-2"):
         start(ledger, ident="web-1")
     ledger.finish_action("web-2", state="refused", code="at_max")
-    start(ledger, ident="web-1")
-    event = ledger.finish_action("web-1", state="succeeded")
-    assert event["result"] == "succeeded"
-    assert ledger.finish_action("web-1", state="failed") == event
+    with pytest.raises(ConflictError, match=r"already ended \(lost\)"):
+        start(ledger, ident="web-1")
+
+
+def test_a_repeated_plan_may_name_fewer_members_and_never_others(ledger):
+    """T4: an action acts on what it first planned."""
+    start(ledger)
+    two = {**PLAN, "launches": [{"name": "web-a", "slot": 1}, {"name": "web-b", "slot": 2}]}
+    ledger.record_plan("web-1", two, [])
+    ledger.record_plan("web-1", PLAN, [])
+    with pytest.raises(ConflictError, match="this one adds web-c"):
+        ledger.record_plan("web-1", {**PLAN, "launches": [{"name": "web-c", "slot": 1}]}, [])
 
 
 @pytest.mark.parametrize("state", ["succeeded", "refused", "failed"])
@@ -175,7 +185,7 @@ def test_check_start_changes_nothing(ledger):
 
 
 def test_unknown_action_is_named(ledger):
-    with pytest.raises(NotFoundError, match="has no action nope.*state=started"):
+    with pytest.raises(NotFoundError, match=r"has no action nope.*state=started"):
         ledger.begin_step("nope", "clone")
     assert ledger.action("nope") is None
 

@@ -1,0 +1,262 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: scaling_action
+short_description: Journal a scale-out or scale-in of a group
+version_added: 0.1.0
+description:
+  - Takes the lock of a scaling group, records each step of the action before and after it happens, leases addresses, and
+    ends the action with an event, a cooldown and the lock given back.
+  - At most one action runs per group. The lock is a lease with an owner and an expiry that every entry prolongs, so that a
+    crash never leaves it set. A play whose lock was taken over fails at its next entry and must stop.
+options:
+  group:
+    description:
+      - Name of the scaling group.
+    type: str
+    required: true
+  state:
+    description:
+      - V(started) takes the lock and opens the action. With O(name) of an action that was interrupted it goes on with that
+        action and its stored start time.
+      - V(planned) stores O(plan) and, for a scale-out, leases an address for each launch - all or none. When the address
+        pool is exhausted the task fails with RV(code=no_address) and the action goes on, so that the play can end it.
+      - V(running) ends the running step and begins O(step).
+      - V(succeeded), V(refused) and V(failed) end the action. Ending it a second time changes nothing and returns the
+        recorded event.
+    type: str
+    required: true
+    choices: [started, planned, running, succeeded, refused, failed]
+  name:
+    description:
+      - Name of the action. With O(state=started) the next C(<group>-<number>) is taken if it is not set.
+      - Required in all other states.
+    type: str
+  owner:
+    description:
+      - Who runs the action. Give it in all tasks of a play or in none; a task whose owner is not the lock's is refused.
+      - If not set, host name and process id of C(ansible-playbook) are used.
+    type: str
+  lock_ttl:
+    description:
+      - Seconds until the lock expires, counted from the last entry. Longer than the longest step.
+    type: int
+    default: 1800
+  direction:
+    description:
+      - Direction of the action. Required with O(state=started).
+    type: str
+    choices: [out, in]
+  source:
+    description:
+      - Who or what triggered the action; used with O(state=started).
+    type: str
+    default: person
+    choices: [alert, schedule, person, sweep]
+  reason:
+    description:
+      - Why the action was asked for; used with O(state=started).
+    type: str
+    default: ""
+  spec:
+    description:
+      - Declaration of the group. Required with O(state=planned). When an action ends it gives the cooldown.
+    type: dict
+  plan:
+    description:
+      - RV(onprem.autoscale.scaling_plan#module:plan). Required with O(state=planned). When a refused action ends it gives
+        the counts and the cooldown.
+    type: dict
+  taken:
+    description:
+      - Addresses that are in use though the ledger does not know it, for example those that vCenter and the pool showed.
+    type: list
+    elements: str
+    default: []
+  probe:
+    description:
+      - Whether to ask the network before an address is leased, as the group's C(network.probe) says. An address that
+        answers is never leased.
+    type: bool
+    default: true
+  step:
+    description:
+      - The step that begins now. Required with O(state=running); with O(state=planned) the step behind the lease.
+    type: str
+  detail:
+    description:
+      - What to store beside the step. No secrets.
+    type: dict
+  members:
+    description:
+      - What is now known of members. A member that the ledger does not know is added.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name of the member.
+        type: str
+        required: true
+      address:
+        description: Its address.
+        type: str
+      moid:
+        description: Its managed object id.
+        type: str
+      state:
+        description: Its state.
+        type: str
+        choices: [planned, launching, in_service, draining, removed, failed]
+  removed:
+    description:
+      - Names of members whose VMs are verified gone. Their addresses are free again. Used when an action ends.
+    type: list
+    elements: str
+    default: []
+  code:
+    description:
+      - Short code of the result in the event. If not set, that of the plan.
+    type: str
+    default: ""
+  message:
+    description:
+      - The result in words, for the event.
+    type: str
+    default: ""
+  count_after:
+    description:
+      - Members after the action. If not set, what the plan said, and unknown after a failure.
+    type: int
+  cooldown:
+    description:
+      - Seconds for which the direction rests from now, the end of the action. V(0) starts no cooldown.
+      - If not set, a success or a failure starts the cooldown of O(spec), or 300 seconds without O(spec); a refusal starts
+        the one that its plan names.
+      - A cooldown never shortens one that runs.
+    type: int
+  cooldown_until:
+    description:
+      - End of the cooldown in seconds since the epoch, instead of O(cooldown).
+    type: float
+attributes:
+  check_mode:
+    support: full
+    details: Whether the group is locked and which addresses would be leased is looked up; nothing is stored.
+  diff_mode:
+    support: full
+  idempotent:
+    support: partial
+    details:
+      - Ending and planning a second time change nothing. O(state=started) and O(state=running) are journal entries, so
+        each call adds one.
+extends_documentation_fragment:
+  - onprem.autoscale._attributes
+  - onprem.autoscale._attributes.actiongroup_ledger
+  - onprem.autoscale._ledger
+seealso:
+  - module: onprem.autoscale.scaling_plan
+  - module: onprem.autoscale.scaling_group_info
+author:
+  - The onprem.autoscale authors (@onprem-autoscale)
+"""
+
+EXAMPLES = r"""
+- name: Take the group's lock
+  onprem.autoscale.scaling_action:
+    ledger: sqlite:////var/lib/onprem-autoscale/ledger.db
+    group: web
+    state: started
+    direction: out
+    source: alert
+    reason: cpu 91 % is above 80 %
+  register: started
+
+- name: Record the plan, lease the addresses
+  onprem.autoscale.scaling_action:
+    ledger: sqlite:////var/lib/onprem-autoscale/ledger.db
+    group: web
+    name: "{{ started.name }}"
+    state: planned
+    spec: "{{ spec }}"
+    plan: "{{ decided.plan }}"
+    taken: "{{ observed_addresses }}"
+    step: clone
+  register: planned
+
+- name: The next step begins
+  onprem.autoscale.scaling_action:
+    ledger: sqlite:////var/lib/onprem-autoscale/ledger.db
+    group: web
+    name: "{{ started.name }}"
+    state: running
+    step: health
+    members:
+      - name: web-20260102030405
+        moid: vm-42
+        state: launching
+
+- name: End the action
+  onprem.autoscale.scaling_action:
+    ledger: sqlite:////var/lib/onprem-autoscale/ledger.db
+    group: web
+    name: "{{ started.name }}"
+    state: succeeded
+    spec: "{{ spec }}"
+    members:
+      - name: web-20260102030405
+        state: in_service
+"""
+
+RETURN = r"""
+name:
+  description: Name of the action; V(check-mode) when a new one would have been started.
+  returned: success
+  type: str
+  sample: web-12
+owner:
+  description: Who holds the lock now.
+  returned: O(state=started)
+  type: str
+started_at:
+  description: When the action was first started, in seconds since the epoch; kept when it is interrupted and goes on.
+  returned: O(state=started)
+  type: float
+resumed:
+  description: Whether the action had been started before.
+  returned: O(state=started)
+  type: bool
+step:
+  description: The step that runs now.
+  returned: O(state=running)
+  type: str
+vms:
+  description:
+    - What M(onprem.autoscale.vsphere_clone) takes - the launches of the plan with their leased addresses and the marks that
+      make the VM ours; for a scale-in the victims.
+  returned: O(state=planned)
+  type: list
+  elements: dict
+  sample:
+    - name: web-20260102030405
+      address: 10.255.48.220
+      marks: {group: web, action: web-12, address: 10.255.48.220, slot: "1", created: "2026-01-02T03:04:05Z"}
+event:
+  description:
+    - The recorded event - C(id), C(group), C(action), C(kind), C(direction), C(at), C(started_at), C(seconds), C(source),
+      C(reason), C(code), C(result), C(message), C(owner), C(members) (C(name), C(address), C(state)), C(count_before),
+      C(count_after) and C(steps) (C(step), C(state), C(started_at), C(ended_at), C(seconds), C(detail)).
+    - Times are seconds since the epoch.
+  returned: when an action ends
+  type: dict
+code:
+  description:
+    - Why the task failed, where a play can act on it - V(locked), V(lock_lost), V(ended), V(other_action), V(other_plan),
+      V(no_address).
+  returned: failure
+  type: str
+"""

@@ -1,0 +1,90 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to the collection; may change without notice.
+
+What the action plugins of the ledger share: arguments in, one open ledger, an error as a result.
+
+They are action plugins as the ledger lives where the playbook runs. Ansible loads the class in its main process, so
+SQLAlchemy is imported once a run and not once a task.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import traceback
+import typing as t
+
+from ansible.module_utils.basic import env_fallback
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import AutoscaleError
+from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Ledger, LedgerError
+
+LEDGER_VARIABLE = "ONPREM_AUTOSCALE_LEDGER"
+
+Args = dict[str, t.Any]
+
+
+def plain(value: t.Any) -> t.Any:
+    """*value* in plain Python types: Ansible hands out subclasses of them that carry tags."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def default_owner() -> str:
+    """Who runs this play: host and process of ``ansible-playbook`` (tasks run in its children)."""
+    return f"{platform.node()}/{os.getppid()}"
+
+
+class LedgerAction(ActionBase):
+    """An action on the ledger: a subclass names its options and does its work."""
+
+    OPTIONS: t.ClassVar[dict[str, t.Any]] = {}
+    RULES: t.ClassVar[dict[str, t.Any]] = {}
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Check the options, open the ledger, work; an error that a person has to read becomes a failed result."""
+        super().run(tmp, task_vars)
+        options = {"ledger": {"type": "str", "fallback": (env_fallback, [LEDGER_VARIABLE])}, **self.OPTIONS}
+        _validation, args = self.validate_argument_spec(argument_spec=options, **self.RULES)
+        args = plain(args)
+        try:
+            if not args["ledger"]:
+                raise LedgerError(
+                    "no ledger was named", remedy=f"Set the option ledger or the environment variable {LEDGER_VARIABLE}"
+                )
+            with Ledger.open(args["ledger"], look_only=self.looks_only(args)) as ledger:
+                return {"changed": False, **self.work(ledger, args)}
+        except AutoscaleError as error:
+            return {
+                "changed": False,
+                "failed": True,
+                "msg": str(error),
+                "exception": traceback.format_exc(),
+                **error.result,
+            }
+
+    @property
+    def check_mode(self) -> bool:
+        """Whether nothing may be changed."""
+        return bool(self._task.check_mode)
+
+    @property
+    def wants_diff(self) -> bool:
+        """Whether a diff was asked for."""
+        return bool(self._task.diff)
+
+    def looks_only(self, args: Args) -> bool:
+        """Whether the ledger is only read: always in check mode."""
+        return self.check_mode
+
+    def work(self, ledger: Ledger, args: Args) -> dict[str, t.Any]:
+        """The result of the task. :raises AutoscaleError: fails the task."""
+        raise NotImplementedError

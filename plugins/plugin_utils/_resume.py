@@ -1,0 +1,72 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to the collection; may change without notice.
+
+A stored plan met again after a crash (T4): it is carried on, less what no longer fits. Pure.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.onprem.autoscale.plugins.module_utils._planning import GroupSpec, Observed, Plan
+
+
+def resume(stored: t.Mapping[str, t.Any], spec: GroupSpec, observed: Observed) -> Plan:
+    """The plan that action goes on with: never more than it first said, and within the bounds as they are now.
+
+    A launch whose VM exists is always kept, so that it is finished or undone; a victim that is already out of service
+    is always kept, so that its removal ends. The others stay as far as the group has room (invariants 1 and 2).
+    """
+    plan = Plan.from_dict(stored)
+    if not plan.acts:
+        return plan
+    if plan.direction == "out":
+        return _resume_out(plan, spec, observed)
+    return _resume_in(plan, spec, observed)
+
+
+def _resume_out(plan: Plan, spec: GroupSpec, observed: Observed) -> Plan:
+    members = {member.name: member for member in observed.members}
+    names = {launch.name for launch in plan.launches}
+    made = [launch for launch in plan.launches if launch.name in members and members[launch.name].moid]
+    if observed.owned is None or observed.registered is None:
+        room = 0
+    else:
+        others = sum(name not in names for name in members)
+        registered = observed.registered - sum(members[x.name].registered for x in made)
+        room = spec.size.max - max(others, registered) - len(made)
+    missing = [launch for launch in plan.launches if launch not in made][: max(0, room)]
+    kept = tuple(launch for launch in plan.launches if launch in made or launch in missing)
+    return _less(plan, len(kept), 1, launches=kept)
+
+
+def _resume_in(plan: Plan, spec: GroupSpec, observed: Observed) -> Plan:
+    members = {member.name: member for member in observed.members}
+    if observed.in_service is None or observed.registered is None:
+        spare = 0
+    else:
+        spare = min(observed.in_service, observed.registered) - spec.size.min
+    kept = []
+    for victim in plan.victims:
+        now = members.get(victim.name)
+        if now is not None and now.in_service:
+            if spare <= 0:
+                continue
+            spare -= 1
+        kept.append(victim)
+    return _less(plan, len(kept), -1, victims=tuple(kept))
+
+
+def _less(plan: Plan, count: int, sign: int, **names: t.Any) -> Plan:
+    """*plan* with *count* members; a refusal when none is left."""
+    if count == plan.count:
+        return plan
+    before = plan.size_before
+    changed = {**plan.as_dict(), **names, "count": count, "reason": f"{plan.reason} (went on with {count})"}
+    changed["size_after"] = None if before is None else before + sign * count
+    if not count:
+        code = "at_max" if plan.direction == "out" else "at_min"
+        changed.update(verdict="refuse", code=code, reason=f"{plan.reason} (interrupted, and no room is left)")
+    return Plan.from_dict(changed)
