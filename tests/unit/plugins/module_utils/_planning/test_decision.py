@@ -1,0 +1,202 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The decision, case by case (A4, A5, A7)."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import InvalidSpecError
+from ansible_collections.onprem.autoscale.plugins.module_utils._planning import (
+    Cooldowns,
+    Member,
+    Observed,
+    Plan,
+    Signal,
+    decide,
+)
+
+NOW = 1_800_000_000.0
+NONE = Cooldowns(None, None)
+
+
+def serving(name: str, **more: t.Any) -> Member:
+    return Member(name, **{"in_service": True, "registered": True, "created": NOW - 100, **more})
+
+
+def group_of(count: int, registered: int | None = None, in_service: int | None = None) -> Observed:
+    members = tuple(serving(f"web-{index}") for index in range(count))
+    return Observed(members, count if registered is None else registered, count if in_service is None else in_service)
+
+
+def test_out_below_max_acts(make_spec: t.Any) -> None:
+    """A6: names from the time of the decision, in UTC."""
+    plan = decide(make_spec(), group_of(2), NONE, Signal("out", "alert", "CPU 93 %"), NOW)
+    assert (plan.verdict, plan.code, plan.count, plan.size_before, plan.size_after) == ("act", "scale_out", 1, 2, 3)
+    assert [launch.as_dict() for launch in plan.launches] == [{"name": "web-20270115080000", "slot": 1}]
+    assert "CPU 93 %" in plan.reason
+    assert "alert" in plan.reason
+    assert plan.cooldown_until is None
+
+
+def test_several_members_have_a_suffix_and_stop_at_max(make_spec: t.Any) -> None:
+    plan = decide(make_spec(size__step_out=9), group_of(2), NONE, Signal("out"), NOW)
+    assert [launch.name for launch in plan.launches] == ["web-20270115080000-1", "web-20270115080000-2"]
+    assert plan.size_after == 4
+
+
+def test_count_of_the_signal_replaces_the_step(make_spec: t.Any) -> None:
+    assert decide(make_spec(size__step_out=1), group_of(1), NONE, Signal("out", count=2), NOW).count == 2
+    assert decide(make_spec(size__step_in=3), group_of(4), NONE, Signal("in", count=1), NOW).count == 1
+
+
+def test_out_at_max_is_refused_and_starts_the_cooldown(make_spec: t.Any) -> None:
+    """A4: reaching a bound starts the cooldown."""
+    plan = decide(make_spec(), group_of(4), NONE, Signal("out"), NOW)
+    assert (plan.verdict, plan.code, plan.count, plan.size_before, plan.size_after) == ("refuse", "at_max", 0, 4, 4)
+    assert plan.cooldown_until == NOW + 300
+
+
+def test_in_at_min_is_refused_and_starts_its_own_cooldown(make_spec: t.Any) -> None:
+    """A4: out and in have independent cooldowns."""
+    plan = decide(make_spec(), group_of(1), NONE, Signal("in"), NOW)
+    assert (plan.code, plan.cooldown_until) == ("at_min", NOW + 120)
+
+
+def test_repeated_alerts_at_a_bound_do_not_prolong_the_cooldown(make_spec: t.Any) -> None:
+    """A4: no storm, and no rest without end either."""
+    resting = Cooldowns(NOW + 300, None)
+    plan = decide(make_spec(), group_of(4), resting, Signal("out"), NOW + 100)
+    assert (plan.code, plan.cooldown_until) == ("cooldown", None)
+    assert "200 s" in plan.reason
+    plan = decide(make_spec(), group_of(4), resting, Signal("out", ignore_cooldown=True), NOW + 100)
+    assert (plan.code, plan.cooldown_until) == ("at_max", None)
+
+
+@pytest.mark.parametrize(
+    ("direction", "cooldowns"), [("out", Cooldowns(NOW + 1, None)), ("in", Cooldowns(None, NOW + 1))]
+)
+def test_cooldown_holds_its_own_direction_only(make_spec: t.Any, direction: str, cooldowns: Cooldowns) -> None:
+    """A4."""
+    other = {"out": "in", "in": "out"}[direction]
+    assert decide(make_spec(), group_of(3), cooldowns, Signal(direction), NOW).code == "cooldown"
+    assert decide(make_spec(), group_of(3), cooldowns, Signal(other), NOW).acts
+    assert decide(make_spec(), group_of(3), cooldowns, Signal(direction, ignore_cooldown=True), NOW).acts
+    assert decide(make_spec(), group_of(3), cooldowns, Signal(direction), NOW + 1).acts, "it ends on the second"
+
+
+@pytest.mark.parametrize("direction", ["out", "in"])
+def test_a_disabled_group_does_nothing(make_spec: t.Any, direction: str) -> None:
+    """Not even when a person asks, or when nothing can be read."""
+    blind = Observed((), None, None)
+    assert (
+        decide(make_spec(enabled=False), blind, NONE, Signal(direction, ignore_cooldown=True), NOW).code == "disabled"
+    )
+
+
+def test_owned_vms_that_never_register_count_for_out(make_spec: t.Any) -> None:
+    """A5: a clone that never boots never becomes a target; registered alone runs away (apache/cloudstack#14185)."""
+    dead = tuple(Member(f"web-{index}", healthy=False) for index in range(4))
+    assert decide(make_spec(), Observed(dead, 1, 1), NONE, Signal("out"), NOW).code == "at_max"
+
+
+def test_targets_of_nobody_count_for_out(make_spec: t.Any) -> None:
+    """A5: the larger of the two."""
+    assert decide(make_spec(), group_of(2, registered=4), NONE, Signal("out"), NOW).code == "at_max"
+
+
+@pytest.mark.parametrize(("registered", "in_service"), [(1, 3), (3, 1)])
+def test_in_counts_the_smaller(make_spec: t.Any, registered: int, in_service: int) -> None:
+    """A5, invariant 2: what is registered but not in service carries no load, and the other way round."""
+    plan = decide(make_spec(), group_of(3, registered, in_service), NONE, Signal("in"), NOW)
+    assert (plan.code, plan.size_before) == ("at_min", 1)
+
+
+@pytest.mark.parametrize(
+    ("direction", "observed"),
+    [
+        ("out", Observed((serving("a"),), None, 1)),
+        ("out", Observed((serving("a"),), 1, 1, unread=("vms",))),
+        ("out", Observed((serving("a"),), 1, 1, unread=("ledger",))),
+        ("in", Observed((serving("a"), serving("b")), None, 2)),
+        ("in", Observed((serving("a"), serving("b")), 2, None)),
+        ("in", Observed((serving("a"), serving("b")), 2, 2, unread=("vms",))),
+    ],
+)
+def test_nothing_happens_on_a_guess(make_spec: t.Any, direction: str, observed: Observed) -> None:
+    """Invariant 9: what could not be read allows nothing, starts no cooldown, and the reason names it."""
+    plan = decide(make_spec(), observed, NONE, Signal(direction, ignore_cooldown=True), NOW)
+    assert (plan.code, plan.size_before, plan.cooldown_until) == ("unknown_state", None, None)
+    assert "could not be read" in plan.reason
+
+
+def test_out_needs_no_load_balancer_to_count(make_spec: t.Any) -> None:
+    assert decide(make_spec(), Observed((serving("a"),), 1, None), NONE, Signal("out"), NOW).acts
+
+
+def test_base_and_protected_members_never_leave(make_spec: t.Any) -> None:
+    """Invariant 10, A7."""
+    members = (serving("base", base=True), serving("kept", protected=True), serving("born", state="launching"))
+    plan = decide(make_spec(), Observed(members, 3, 3), NONE, Signal("in"), NOW)
+    assert (plan.verdict, plan.code) == ("refuse", "no_victim")
+    assert plan.cooldown_until is None
+
+
+def test_unhealthy_goes_first_and_costs_no_service(make_spec: t.Any) -> None:
+    """A7: unhealthy first always; it does not lower the number in service."""
+    members = (
+        serving("base", base=True),
+        Member("sick", healthy=False, registered=True, created=NOW - 900),
+        serving("old", created=NOW - 800),
+        serving("new", created=NOW - 1),
+    )
+    plan = decide(make_spec(), Observed(members, 4, 3), NONE, Signal("in"), NOW)
+    assert [victim.name for victim in plan.victims] == ["sick"]
+    assert (plan.size_before, plan.size_after) == (3, 3)
+    plan = decide(make_spec(), Observed(members, 4, 3), NONE, Signal("in", count=2), NOW)
+    assert [victim.name for victim in plan.victims] == ["sick", "new"]
+    assert plan.size_after == 2
+
+
+def test_in_never_goes_below_min(make_spec: t.Any) -> None:
+    """Invariant 2; a scale-in took all eligible instead of N elsewhere (hashicorp/nomad-autoscaler#1282)."""
+    plan = decide(make_spec(size__min=2), group_of(4), NONE, Signal("in", count=9), NOW)
+    assert (plan.count, plan.size_after) == (2, 2)
+
+
+def test_names_do_not_collide_within_one_second(make_spec: t.Any) -> None:
+    """Two actions in one second, or a VM that somebody named like ours."""
+    members = (*group_of(1).members, Member("web-20270115080000"))
+    plan = decide(make_spec(), Observed(members, 2, 2), NONE, Signal("out"), NOW)
+    assert [launch.name for launch in plan.launches] == ["web-20270115080001"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"direction": "up"}, "signal.direction: value is 'up'; allowed: one of out, in"),
+        (
+            {"direction": "out", "source": "cron"},
+            "signal.source: value is 'cron'; allowed: one of alert, schedule, person, sweep",
+        ),
+        ({"direction": "out", "count": 0}, "signal.count: value is 0; allowed: a whole number from 1 on, or null"),
+        ({"direction": "out", "count": True}, "signal.count: value is True"),
+    ],
+)
+def test_a_bad_signal_is_refused(options: dict[str, t.Any], message: str) -> None:
+    with pytest.raises(InvalidSpecError, match=message.replace("?", r"\?")):
+        Signal(**options)
+
+
+def test_values_survive_json(make_spec: t.Any) -> None:
+    """A plan is stored in the ledger and read again by the next run (invariant 7)."""
+    observed = group_of(3)
+    assert Observed.from_dict(observed.as_dict()) == observed
+    for direction in ("out", "in"):
+        plan = decide(make_spec(), observed, NONE, Signal(direction), NOW)
+        assert Plan.from_dict({**plan.as_dict(), "of_a_later_version": 1}) == plan
+    assert Cooldowns.from_dict({"out_until": 5.0, "in_until": None}) == Cooldowns(5.0, None)
+    assert Signal.from_dict({"direction": "out", "source": "sweep"}) == Signal("out", "sweep")
