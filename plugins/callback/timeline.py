@@ -9,7 +9,7 @@ name: timeline
 type: stdout
 short_description: Shows a scaling action as it goes, one line a step
 version_added: 0.1.0
-author: The onprem.autoscale authors
+author: The onprem.autoscale authors (@onprem-autoscale)
 description:
   - For each task of this collection that does something, one line when it ends, with the time, what was done, to which VMs,
     and the seconds it took. On a terminal the running step is shown with its seconds; elsewhere the output is plain text.

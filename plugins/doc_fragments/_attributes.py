@@ -6,18 +6,6 @@
 from __future__ import annotations
 
 
-def _action_group(name: str) -> str:
-    return f"""
-options: {{}}
-attributes:
-  action_group:
-    description: Use C(group/onprem.autoscale.{name}) in C(module_defaults) to set connection options once.
-    support: full
-    membership:
-      - onprem.autoscale.{name}
-"""
-
-
 class ModuleDocFragment:
     """What a module promises about check mode, diff, repetition, and its action group."""
 
@@ -47,8 +35,52 @@ attributes:
     details: This module changes nothing.
 """
 
-    ACTIONGROUP_VSPHERE = _action_group("vsphere")
-    ACTIONGROUP_F5 = _action_group("f5")
-    ACTIONGROUP_PROMETHEUS = _action_group("prometheus")
-    ACTIONGROUP_ALERTMANAGER = _action_group("alertmanager")
-    ACTIONGROUP_LEDGER = _action_group("ledger")
+    ACTIONGROUP_VSPHERE = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.vsphere) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.vsphere
+"""
+
+    ACTIONGROUP_F5 = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.f5) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.f5
+"""
+
+    ACTIONGROUP_PROMETHEUS = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.prometheus) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.prometheus
+"""
+
+    ACTIONGROUP_ALERTMANAGER = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.alertmanager) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.alertmanager
+"""
+
+    ACTIONGROUP_LEDGER = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.ledger) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.ledger
+"""
