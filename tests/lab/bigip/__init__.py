@@ -1,0 +1,12 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A BIG-IP for the lab: iControl REST in front of a real TCP data plane.
+
+What is kept and what the marks are worth stands in docs/; the rooms of this package, from bottom to top:
+
+``errors`` and ``names``; ``schema`` (properties and their defaults); ``model`` (configuration and its rules, no I/O);
+``runtime``, ``monitor`` and ``dataplane`` (what runs); ``view`` and ``stats`` (what REST shows); ``auth``; ``ltm``,
+``system``, ``transactions`` and ``rest`` (what REST does); ``device`` (pair, reboot); ``control`` and ``faults``
+(what a test may do to it); ``emulator`` (all of it together).
+"""

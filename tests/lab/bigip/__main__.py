@@ -1,0 +1,86 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``python -m lab.bigip``: one device until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import ssl
+import sys
+from pathlib import Path
+
+from .auth import User
+from .emulator import Emulator, load_config
+from .errors import ApiError
+
+
+def address(text: str) -> tuple[str, int]:
+    host, _colon, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m lab.bigip", description=__doc__)
+    parser.add_argument("--listen", type=address, required=True, help="management port, host:port (TLS)")
+    parser.add_argument("--control", type=address, required=True, help="control port, host:port (plain HTTP)")
+    parser.add_argument("--cert", required=True, help="certificate chain, PEM")
+    parser.add_argument("--key", required=True, help="its key, PEM")
+    parser.add_argument("--password-file", type=Path, required=True, help="password of admin")
+    parser.add_argument("--config", type=Path, help="JSON: partition, monitors, pools, virtuals, users")
+    parser.add_argument("--name", default="bigip1.lab", help="host name of the device")
+    parser.add_argument("--peer", help="control address of the other device of the pair, http://host:port")
+    parser.add_argument("--role", choices=("active", "standby"), default="active", help="role at the start")
+    parser.add_argument("--monitor-scale", type=float, default=1.0, help="factor on every time of the monitors")
+    parser.add_argument("--log-level", default="INFO")
+    return parser.parse_args(arguments)
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Run the device; it starts with its configuration saved."""
+    data = json.loads(options.config.read_text()) if options.config else {}
+    users = [User("admin", options.password_file.read_text().strip())]
+    users += [User(**user) for user in data.get("users", [])]
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(options.cert, options.key)
+    emulator = Emulator(
+        users,
+        load_config(data),
+        listen=options.listen,
+        control=options.control,
+        tls=tls,
+        name=options.name,
+        role=options.role,
+        peer=options.peer,
+        monitor_scale=options.monitor_scale,
+    )
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, done.set)
+    await emulator.start()
+    logging.getLogger("lab.bigip").info(
+        "%s: https on %s:%s, control on %s", options.name, *emulator.rest_address, emulator.control_url
+    )
+    await done.wait()
+    await emulator.stop()
+
+
+def main() -> int:
+    options = parse(sys.argv[1:])
+    logging.basicConfig(level=options.log_level, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+    try:
+        asyncio.run(serve(options))
+    except (ApiError, OSError, ValueError, TypeError) as exc:
+        sys.stderr.write(f"lab.bigip: {exc}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

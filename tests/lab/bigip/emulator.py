@@ -1,0 +1,268 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All rooms together: one device, with its management port, its control port and its data plane."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from .auth import Auth, User
+from .dataplane import DataPlane
+from .device import Device
+from .faults import Faults
+from .model import Config
+from .stats import Stats
+from .transactions import Transactions
+from .view import View
+
+LOG = logging.getLogger("lab.bigip")
+Address = tuple[str, int]
+
+
+def load_config(data: Mapping[str, Any]) -> Config:
+    """A configuration from the lab's JSON: ``partition, monitors, pools, virtuals``, each a list of REST bodies.
+
+    A monitor has its type in ``type`` (default http); a member is a REST body, or a name such as ``127.0.0.1:80``.
+
+    :raises ApiError: what the device would say of the first wrong object.
+    """
+    config = Config()
+    partition = data.get("partition", "Common")
+    for name in {partition, *data.get("partitions", [])} - set(config.partitions):
+        config.create_partition({"name": name})
+    for item in data.get("monitors", []):
+        body = {"partition": partition, **item}
+        config.create_monitor(body.pop("type", "http"), body)
+    for item in data.get("nodes", []):
+        config.create_node({"partition": partition, **item})
+    for item in data.get("pools", []):
+        config.create_pool({"partition": partition, **item})
+    for item in data.get("virtuals", []):
+        config.create_virtual({"partition": partition, **item})
+    return config
+
+
+class Emulator:
+    """One BIG-IP.
+
+    :param users: accounts; the first administrator is what most clients use.
+    :param tls: context of the management port; without one it speaks plain HTTP (tests of the rooms behind it).
+    :param monitor_scale: factor on all times of the monitors.
+    """
+
+    def __init__(
+        self,
+        users: list[User],
+        config: Config | None = None,
+        *,
+        listen: Address = ("127.0.0.1", 0),
+        control: Address = ("127.0.0.1", 0),
+        tls: ssl.SSLContext | None = None,
+        name: str = "bigip1.lab",
+        role: str = "active",
+        peer: str | None = None,
+        monitor_scale: float = 1.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.config = config or Config()
+        self.saved = self.config.copy()
+        self.auth = Auth(users, clock=clock)
+        self.transactions = Transactions(clock=clock)
+        self.faults = Faults()
+        self.plane = DataPlane(monitor_scale=monitor_scale)
+        self.device = Device(name, self._become, role=role, peer=peer, beat_s=min(1.0, monitor_scale))
+        self.requests: dict[str, int] = {}
+        self.rebooting = False
+        self.restarting_until = 0.0
+        self._tls = tls
+        self._lock = asyncio.Lock()
+        self._listen: dict[str, Address] = {"rest": listen, "control": control}
+        self._runners: dict[str, web.AppRunner] = {}
+        self._sites: dict[str, web.TCPSite] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen on the control port, the virtual servers and the management port, in this order."""
+        from .control import control_app
+        from .rest import rest_app
+
+        for name, app in (("control", control_app(self)), ("rest", rest_app(self))):
+            self._runners[name] = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+            await self._runners[name].setup()
+        await self._open("control")
+        await self.device.start()
+        await self.plane.apply(self.config, listening=self.device.role == "active")
+        await self._open("rest")
+
+    async def stop(self) -> None:
+        """Close everything."""
+        for task in self._tasks:
+            task.cancel()
+        await self.device.stop()
+        await self.plane.stop()
+        for runner in self._runners.values():
+            await runner.cleanup()
+
+    async def _open(self, name: str) -> None:
+        host, port = self._listen[name]
+        site = web.TCPSite(self._runners[name], host, port, ssl_context=self._tls if name == "rest" else None)
+        await site.start()
+        self._sites[name] = site
+        self._listen[name] = (host, self._runners[name].addresses[0][1])
+
+    @property
+    def rest_address(self) -> Address:
+        return self._listen["rest"]
+
+    @property
+    def control_url(self) -> str:
+        host, port = self._listen["control"]
+        return f"http://{host}:{port}"
+
+    def spawn(self, work: Any) -> None:
+        """Run a coroutine beside the request that asked for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- configuration -------------------------------------------------------------------------------------------------
+
+    @property
+    def view(self) -> View:
+        return View(self.config, self.plane)
+
+    @property
+    def stats(self) -> Stats:
+        return Stats(self.config, self.plane)
+
+    async def change(self, edit: Callable[[Config], Any], *, validate_only: bool = False, tell: bool = True) -> Any:
+        """Run *edit* on a copy of the configuration and put the copy in force when it passed; its result.
+
+        :param tell: whether the peer is told that the configurations differ now.
+        """
+        async with self._lock:
+            draft = self.config.copy()
+            result = edit(draft)
+            if validate_only:
+                return result
+            self.config = draft
+            await self.plane.apply(draft, listening=self.device.role == "active")
+        if tell:
+            await self.device.changed()
+        return result
+
+    async def load(self, config: Config) -> None:
+        """Put another configuration in force."""
+        async with self._lock:
+            self.config = config
+            await self.plane.apply(config, listening=self.device.role == "active")
+
+    def save(self) -> None:
+        """What a reboot comes back with."""
+        self.saved = self.config.copy()
+
+    async def _become(self, role: str) -> None:
+        LOG.info("%s: %s", self.device.name, role)
+        async with self._lock:
+            await self.plane.apply(self.config, listening=role == "active")
+
+    async def sync(self, direction: str) -> None:
+        """Bring the pair's configurations together.
+
+        :raises aiohttp.ClientError: when the peer does not answer.
+        """
+        if direction == "to-group":
+            await self.device.call("POST", "/peer/config", self.config.data)
+        else:
+            await self.load(Config(await self.device.call("GET", "/peer/config")))
+            await self.device.call("POST", "/peer/synced", {})
+        self.device.pending = self.device.ahead = False
+
+    # -- trouble -------------------------------------------------------------------------------------------------------
+
+    @property
+    def restarting(self) -> bool:
+        """Whether the management plane is busy restarting; the data plane goes on meanwhile."""
+        return time.monotonic() < self.restarting_until
+
+    def restart(self, seconds: float) -> None:
+        self.restarting_until = time.monotonic() + seconds
+
+    async def reboot(self, seconds: float) -> None:
+        """Everything stops, sessions and transactions are gone, and the device returns with what was saved."""
+        self.rebooting = True
+        LOG.warning("%s: reboot, back in %.1f s", self.device.name, seconds)
+        if self.device.peer is not None and self.device.role == "active" and self.device.peer_alive:
+            await self.device.fail_over()
+        await self._sites["rest"].stop()
+        server = self._runners["rest"].server
+        for connection in list(server.connections) if server is not None else []:
+            if connection.transport is not None:
+                connection.transport.abort()
+        async with self._lock:
+            await self.plane.stop()
+        self.auth.expire()
+        self.transactions.open.clear()
+        await asyncio.sleep(seconds)
+        await self.load(self.saved.copy())
+        await self._open("rest")
+        self.rebooting = False
+
+    def state(self) -> dict[str, Any]:
+        """What a test wants to see at a glance."""
+        pools = {
+            path: {
+                "status": self.stats.pool_status(path)[0],
+                "members": {
+                    member.path: {
+                        **{key: self.view.member(path, member.path)[key] for key in ("session", "state")},
+                        "health": member.health,
+                        "accepts": member.accepts,
+                        "connections": len(member.flows),
+                        "total": member.total,
+                        "refused": member.refused,
+                        "probes": sum(probe.count for probe in member.probes.values()),
+                    }
+                    for member in pool.members.values()
+                },
+            }
+            for path, pool in self.plane.pools.items()
+        }
+        virtuals = {
+            path: {
+                "destination": virtual.conf["destination"],
+                "listening": self.plane.addresses(path),
+                "bind_error": virtual.bind_error,
+                "pool": virtual.conf.get("pool"),
+                "connections": len(virtual.flows),
+                "total": virtual.total,
+                "refused": virtual.refused,
+            }
+            for path, virtual in self.plane.virtuals.items()
+        }
+        return {
+            "name": self.device.name,
+            "role": self.device.role,
+            "sync": self.device.sync_status[0],
+            "rebooting": self.rebooting,
+            "restarting": self.restarting,
+            "unsaved": self.config.data != self.saved.data,
+            "tokens": len(self.auth.tokens),
+            "logins": self.auth.logins,
+            "transactions": len(self.transactions.open),
+            "requests": self.requests,
+            "faults": self.faults.show(),
+            "nodes": sorted(self.config.nodes),
+            "pools": pools,
+            "virtuals": virtuals,
+        }

@@ -1,0 +1,224 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The management port: authentication, faults, transactions, and what each path does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp import web
+
+from . import ltm
+from .auth import User
+from .device import GROUP
+from .errors import ApiError, not_found, unknown_path
+from .faults import Fault
+from .system import System, sync_target
+from .transactions import Command
+from .view import query
+
+if TYPE_CHECKING:
+    from .emulator import Emulator
+
+LOG = logging.getLogger("lab.bigip.rest")
+RESTARTING = "<html><head><title>503</title></head><body>Configuration Utility restarting...</body></html>"
+METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
+LTM_OBJECTS = {"pool", "node", "virtual", "monitor"}
+
+
+class Rest:
+    """The requests of one device."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """One request: what stands in its way first, then the request itself."""
+        emulator = self.emulator
+        key = f"{request.method} {'/'.join(request.path.strip('/').split('/')[:4])}"
+        emulator.requests[key] = emulator.requests.get(key, 0) + 1
+        if emulator.restarting:
+            return web.Response(status=503, text=RESTARTING, content_type="text/html")
+        fault = emulator.faults.take(request.method, request.path_qs)
+        if fault is not None:
+            LOG.info("fault %s on %s %s", fault.action, request.method, request.path)
+            return await self._faulty(request, fault)
+        return await self._answer(request)
+
+    async def _faulty(self, request: web.Request, fault: Fault) -> web.StreamResponse:
+        if fault.action == "status":
+            busy = fault.body or json.dumps(
+                ApiError(fault.status, "There is an active asynchronous task executing").body()
+            )
+            return web.Response(status=fault.status, text=busy, content_type="application/json")
+        if fault.action == "delay":
+            await asyncio.sleep(fault.delay_s)
+            return await self._answer(request)
+        if fault.action != "refuse":
+            answer = await self._answer(request)
+            if fault.action == "apply_then_500":
+                return web.json_response(
+                    ApiError(500, "java.net.SocketTimeoutException", framework=True).body(), status=500
+                )
+            if fault.action == "cut" and isinstance(answer.body, bytes) and answer.body:
+                half = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
+                half.content_length = len(answer.body)
+                await half.prepare(request)
+                await half.write(answer.body[: len(answer.body) // 2])
+                self._abort(request)
+                return half
+        self._abort(request)
+        return web.Response()
+
+    @staticmethod
+    def _abort(request: web.Request) -> None:
+        if request.transport is not None:
+            request.transport.abort()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        try:
+            body = await self._dispatch(request)
+        except ApiError as exc:
+            LOG.info("%s %s: %s %s", request.method, request.path, exc.status, exc.message)
+            return web.json_response(exc.body(request.path), status=exc.status)
+        if body is None:
+            return web.Response(status=200, content_type="application/json")
+        return web.json_response(body)
+
+    async def _dispatch(self, request: web.Request) -> dict[str, Any] | None:
+        auth = self.emulator.auth
+        uri = request.path
+        parts = [part for part in uri.split("/") if part]
+        if request.method not in METHODS:
+            raise ApiError(405, f"Method {request.method} is not allowed", framework=True)
+        body = await self._body(request)
+        if parts == ["mgmt", "shared", "authn", "login"]:
+            if request.method != "POST":
+                raise ApiError(405, "Method not allowed", framework=True)
+            return auth.login(body)
+        header = request.headers.get("X-F5-Auth-Token")
+        user = auth.authenticate(header, request.headers.get("Authorization"), uri)
+        if parts[:4] == ["mgmt", "shared", "authz", "tokens"]:
+            return self._tokens(request.method, parts[4:], body, user)
+        if parts[:2] != ["mgmt", "tm"] or len(parts) < 3:
+            raise unknown_path(uri)
+        return await self._tm(request, parts[2:], body, user)
+
+    @staticmethod
+    async def _body(request: web.Request) -> Any:
+        data = await request.read()
+        if not data:
+            return {}
+        try:
+            return json.loads(data)
+        except ValueError:
+            raise ApiError(400, "Found invalid JSON body in the request.", api_error=1) from None
+
+    def _tokens(self, method: str, parts: list[str], body: Any, user: User) -> dict[str, Any] | None:
+        auth = self.emulator.auth
+        own = [token for token in auth.tokens.values() if user.role == "admin" or token.user is user]
+        if not parts and method == "GET":
+            return {"items": [token.body() for token in own], "kind": "shared:authz:tokens:authtokencollectionstate"}
+        if len(parts) != 1:
+            raise unknown_path("/mgmt/shared/authz/tokens")
+        if auth.token(parts[0]) not in own:
+            raise ApiError(403, "Operation is forbidden.", framework=True)
+        if method == "PATCH":
+            return auth.patch(parts[0], body)
+        if method == "DELETE":
+            return auth.delete(parts[0])
+        return auth.token(parts[0]).body()
+
+    async def _tm(self, request: web.Request, parts: list[str], body: Any, user: User) -> dict[str, Any] | None:
+        method = request.method
+        if method != "GET" and not isinstance(body, dict):
+            raise ApiError(400, "Found invalid JSON body in the request.", api_error=1)
+        if parts[0] == "transaction":
+            return await self._transaction(method, parts[1:], body, user)
+        if method == "GET":
+            options = {name: value for name, value in request.query.items() if name not in {"ver"}}
+            return query(self._read(parts, options.get("expandSubcollections") == "true"), options)
+        configured = parts[0] == "ltm" or parts[:2] == ["auth", "partition"]
+        partition = ltm.locate(parts).partition if configured else None
+        if configured and method == "POST":
+            partition = body.get("partition") or partition or "Common"
+        self.emulator.auth.authorize(user, method, parts, body, partition)
+        ident = request.headers.get("X-F5-REST-Coordination-Id")
+        if ident is not None:
+            return self.emulator.transactions.add(ident, user.name, Command(method, parts, body))
+        if not configured:
+            return await self._command(method, parts, body)
+        target = ltm.locate(parts)
+        shown = await self.emulator.change(lambda config: ltm.change(config, method, target, body))
+        return ltm.show(self.emulator.view, shown) if shown is not None else None
+
+    def _read(self, parts: list[str], expand: bool) -> dict[str, Any]:
+        emulator = self.emulator
+        if parts[:2] == ["ltm", "profile"] and len(parts) == 3:
+            return ltm.profiles(parts[2])
+        if parts[:2] == ["auth", "partition"] or (parts[0] == "ltm" and set(parts[1:2]) <= LTM_OBJECTS):
+            if parts[-1] == "stats":
+                return ltm.show_stats(emulator.stats, ltm.locate(parts[:-1]))
+            return ltm.show(emulator.view, ltm.locate(parts), expand=expand)
+        return System(emulator.view, emulator.device, emulator.auth).read(parts)
+
+    async def _transaction(
+        self, method: str, parts: list[str], body: dict[str, Any], user: User
+    ) -> dict[str, Any] | None:
+        transactions = self.emulator.transactions
+        if not parts:
+            if method == "POST":
+                return transactions.start(user.name)
+            return {
+                "kind": "tm:transactioncollectionstate",
+                "items": [item.show() for item in transactions.open.values() if item.user == user.name],
+            }
+        item = transactions.find(parts[0], user.name)
+        if parts[1:2] == ["commands"]:
+            commands = [command.show(item.ident, number) for number, command in enumerate(item.commands, 1)]
+            return {"kind": "tm:transaction:commandscollectionstate", "items": commands}
+        if method == "DELETE":
+            transactions.open.pop(item.ident)
+            return None
+        if method in {"PATCH", "PUT"} and transactions.commit_wanted(body):
+            validate_only = bool(body.get("validateOnly"))
+            await self.emulator.change(lambda config: transactions.carry_out(item, config), validate_only=validate_only)
+            return transactions.close(item)
+        return item.show()
+
+    async def _command(self, method: str, parts: list[str], body: dict[str, Any]) -> dict[str, Any]:
+        """The commands that are no objects: save, config-sync, failover."""
+        emulator = self.emulator
+        if method != "POST":
+            raise unknown_path(f"/mgmt/tm/{'/'.join(parts)}")
+        if parts == ["sys", "config"] and body.get("command") in {"save", "load"}:
+            if body["command"] == "save":
+                emulator.save()
+            else:
+                await emulator.load(emulator.saved.copy())
+            return {"kind": f"tm:sys:config:{body['command']}state", **body}
+        if parts == ["cm"] and body.get("command") == "run":
+            direction, group = sync_target(str(body.get("utilCmdArgs", "")))
+            if emulator.device.peer is None or group != GROUP:
+                raise not_found("device group", f"/Common/{group}")
+            try:
+                await emulator.sync(direction)
+            except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as exc:
+                raise ApiError(400, f"01070734:3: Configuration error: the peer cannot be reached: {exc}") from exc
+            return {"kind": "tm:cm:runstate", **body}
+        if parts == ["sys", "failover"] and body.get("command") == "run":
+            await emulator.device.fail_over()
+            return {"kind": "tm:sys:failover:runstate", **body}
+        raise unknown_path(f"/mgmt/tm/{'/'.join(parts)}")
+
+
+def rest_app(emulator: Emulator) -> web.Application:
+    """The application of the management port."""
+    app = web.Application(client_max_size=8 * 1024 * 1024)
+    app.router.add_route("*", "/{path:.*}", Rest(emulator).handle)
+    return app
