@@ -9,7 +9,7 @@ Rules (T1, T3, T4), all of them inside one transaction a call:
 
 * An inbox row's key is ``fingerprint|startsAt|status``; a key that is known already is counted, not inserted.
 * A firing alert sets the group's waiting signal of its direction. While an action runs, only an alert that is *new*
-  since the action began may wait behind it; a repeat is counted and no more. When no action runs, a repeat sets the
+  since its play began may wait behind it; a repeat is counted and no more. When no action runs, a repeat sets the
   signal too: the same alert seen after the last action ended means that the action was not enough.
 * ``resolved`` never acts. It withdraws the waiting signal of its direction once no other alert asks for the same.
 * A group runs one action, and one signal a direction waits. Out wins over in.
@@ -21,6 +21,7 @@ import dataclasses
 import typing as t
 
 from ._schema import HAS_SQLALCHEMY, tables
+from ._work_rows import DIRECTIONS, SWEEP, Alert, Claim, GroupWork, group_work
 
 if HAS_SQLALCHEMY:
     import sqlalchemy as sa
@@ -28,72 +29,10 @@ if HAS_SQLALCHEMY:
 if t.TYPE_CHECKING:
     from ._store import Store
 
-DIRECTIONS = ("out", "in")
 #: A firing alert that comes within this many seconds after its own ``resolved`` is a late copy (HA pair, retry).
 LATE_COPY_S = 30.0
-#: Fingerprints of alerts that a sweep found begin so: Prometheus has no fingerprint to offer.
-SWEEP = "sweep:"
 #: An inbox row that was not seen for so long is deleted.
 KEEP_INBOX_S = 7 * 86400.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Alert:
-    """One alert of one group. ``starts_at`` in seconds since the epoch; ``start`` is the text as it was delivered."""
-
-    fingerprint: str
-    start: str
-    status: str  # firing | resolved
-    group: str
-    direction: str  # out | in
-    reason: str
-    starts_at: float | None = None
-    source: str = "alert"  # alert | sweep; a sweep's alert never queues behind a running action
-    payload: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """The inbox key."""
-        return f"{self.fingerprint}|{self.start}|{self.status}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """An action that a dispatcher has taken on: stored before anything is launched."""
-
-    group: str
-    direction: str
-    ident: str
-    source: str
-    reason: str
-    since: float
-    attempts: int = 0
-    not_before: float = 0.0
-    node: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class GroupWork:
-    """What one group has waiting and running. Times are seconds since the epoch; ``None`` = nothing."""
-
-    group: str
-    running: Claim | None
-    waiting: t.Mapping[str, float]  # direction -> when asked
-    reasons: t.Mapping[str, t.Mapping[str, str]]  # direction -> {source, reason}
-    cooling: t.Mapping[str, float]  # direction -> until
-    locked_by: str
-    not_before: float
-    failures: int
-    attention: str
-
-    def ready(self, now: float) -> str | None:
-        """The direction that may start at *now*, or ``None``. An out that waits for its cooldown holds back an in."""
-        if self.running or self.locked_by or self.not_before > now:
-            return None
-        for direction in DIRECTIONS:
-            if direction in self.waiting:
-                return direction if self.cooling.get(direction, 0.0) <= now else None
-        return None
 
 
 class WorkQueue:
@@ -167,9 +106,7 @@ class WorkQueue:
         column = f"dirty_{alert.direction}"
         if getattr(row, column) is not None or self._is_late_copy(connection, alert, now):
             return 0
-        if row.running is not None and (
-            alert.source == "sweep" or (known is not None and known.received_at <= row.running_since)
-        ):
+        if row.running is not None and self._is_answered_by_running(connection, row, alert, known):
             return 0
         signal = dict(row.signal or {})
         signal[alert.direction] = {"source": alert.source, "reason": alert.reason}
@@ -177,6 +114,17 @@ class WorkQueue:
             work.update().where(work.c.group_name == alert.group).values({column: now, "signal": signal})
         )
         return 1
+
+    @staticmethod
+    def _is_answered_by_running(connection: sa.Connection, row: t.Any, alert: Alert, known: t.Any) -> bool:
+        """Whether the running action already speaks to *alert*, so that nothing has to wait behind it."""
+        if alert.source == "sweep":
+            return True
+        actions, since = tables.actions, row.running_since
+        if ((row.signal or {}).get("running") or {}).get("direction") == alert.direction:
+            # What comes before the play opens its action is older than the play's own look at the group.
+            since = connection.scalar(sa.select(actions.c.started_at).where(actions.c.ident == row.running))
+        return since is None or (known is not None and known.received_at <= since)
 
     def _withdraw_resolved(self, connection: sa.Connection, alert: Alert, now: float) -> int:
         # What a sweep found is never resolved by name: the next sweep asks again if it still fires.
@@ -240,7 +188,7 @@ class WorkQueue:
                 row.group_name: row.action or row.owner
                 for row in connection.execute(sa.select(locks).where(locks.c.expires_at > now))
             }
-        found = [_group_work(row, until.get(row.group_name, {}), held.get(row.group_name, "")) for row in rows]
+        found = [group_work(row, until.get(row.group_name, {}), held.get(row.group_name, "")) for row in rows]
         return sorted(found, key=lambda group: min(group.waiting.values(), default=float("inf")))
 
     def ready_groups(self, now: float) -> list[GroupWork]:
@@ -391,32 +339,3 @@ class WorkQueue:
             connection.execute(work.insert().values(group_name=group, sequence=0, attempts=0))
             row = connection.execute(query).one()
         return row
-
-
-def _group_work(row: t.Any, cooling: t.Mapping[str, float], locked_by: str) -> GroupWork:
-    signal = row.signal or {}
-    claim = None
-    if row.running is not None:
-        why = signal.get("running") or {}
-        claim = Claim(
-            group=row.group_name,
-            direction=why.get("direction", ""),
-            ident=row.running,
-            source=why.get("source", ""),
-            reason=why.get("reason", ""),
-            since=row.running_since,
-            attempts=row.attempts,
-            not_before=row.not_before or 0.0,
-            node=why.get("node", ""),
-        )
-    return GroupWork(
-        group=row.group_name,
-        running=claim,
-        waiting={d: getattr(row, f"dirty_{d}") for d in DIRECTIONS if getattr(row, f"dirty_{d}") is not None},
-        reasons={d: signal[d] for d in DIRECTIONS if d in signal},
-        cooling=dict(cooling),
-        locked_by="" if claim else locked_by,
-        not_before=(row.not_before or 0.0) if claim is None else 0.0,
-        failures=int(signal.get("failures", 0)),
-        attention=signal.get("attention", ""),
-    )

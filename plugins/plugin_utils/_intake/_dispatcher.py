@@ -20,7 +20,8 @@ import time
 import typing as t
 
 from ...module_utils._common._errors import AutoscaleError
-from ...module_utils._ledger._work import Claim, GroupWork, WorkQueue
+from ...module_utils._ledger._work import WorkQueue
+from ...module_utils._ledger._work_rows import Claim, GroupWork
 from ._config import Config
 from ._executor import Executor, Job, LaunchError, Outcome, State
 from ._groups import Groups

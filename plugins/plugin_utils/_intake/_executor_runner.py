@@ -32,7 +32,7 @@ from ._executor import Job, LaunchError, Outcome, State
 LOG = logging.getLogger(__name__)
 MARK = "ONPREM_AUTOSCALE_ATTEMPT"
 LOG_FILE = "runner.log"
-_TAIL = 400
+_LINE = 400
 
 
 class RunnerExecutor:
@@ -120,7 +120,7 @@ class RunnerExecutor:
         # It may have written its last word between the two looks.
         outcome = outcome or self._written(folder, name)
         if outcome is None:
-            outcome = Outcome(State.DEAD, message=_tail(folder / LOG_FILE) or "it vanished without a word")
+            outcome = Outcome(State.DEAD, message=_last_line(folder / LOG_FILE) or "it vanished without a word")
         self._hide_environment(folder, name)
         return outcome
 
@@ -217,8 +217,10 @@ def _write(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def _tail(path: Path) -> str:
+def _last_line(path: Path) -> str:
+    """What a program said last: of a traceback, the error itself."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()[-_TAIL:]
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
+    return next((line.strip()[:_LINE] for line in reversed(lines) if line.strip()), "")

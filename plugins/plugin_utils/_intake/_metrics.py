@@ -12,7 +12,7 @@ import typing as t
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from ...module_utils._ledger._work import DIRECTIONS, GroupWork
+from ...module_utils._ledger._work_rows import DIRECTIONS, GroupWork
 
 _PREFIX = "onprem_autoscale"
 _SECONDS_OF_ACTIONS = (10, 30, 60, 120, 180, 300, 600, 1200, 2400)

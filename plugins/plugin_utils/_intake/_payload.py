@@ -17,7 +17,7 @@ import typing as t
 
 import jsonschema
 
-from ...module_utils._ledger._work import SWEEP, Alert
+from ...module_utils._ledger._work_rows import SWEEP, Alert
 
 _LABELS = {"type": "object", "additionalProperties": {"type": "string", "maxLength": 4096}, "maxProperties": 256}
 

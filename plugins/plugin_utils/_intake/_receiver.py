@@ -19,7 +19,8 @@ import typing as t
 from aiohttp import web
 
 from ...module_utils._common._errors import AutoscaleError
-from ...module_utils._ledger._work import GroupWork, WorkQueue
+from ...module_utils._ledger._work import WorkQueue
+from ...module_utils._ledger._work_rows import GroupWork
 from ._auth import Doorkeeper
 from ._config import Caller, Config
 from ._groups import Groups

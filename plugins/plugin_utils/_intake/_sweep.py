@@ -14,7 +14,7 @@ import typing as t
 import aiohttp
 import tenacity
 
-from ...module_utils._ledger._work import Alert
+from ...module_utils._ledger._work_rows import Alert
 from ._config import Config, read_token
 from ._payload import parse_prometheus
 
