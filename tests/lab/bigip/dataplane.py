@@ -275,7 +275,7 @@ class DataPlane:
         virtual.bind_error = ""
         self._servers[virtual.path] = (address, server)
 
-    def addresses(self, path: str) -> tuple[str, int] | None:
+    def address(self, path: str) -> tuple[str, int] | None:
         """Where a virtual server really listens (its port when the destination says 0)."""
         if path not in self._servers:
             return None

@@ -19,7 +19,8 @@ from .dataplane import DataPlane
 from .device import Device
 from .faults import Faults
 from .model import Config
-from .stats import Stats
+from .runtime import PoolRuntime
+from .stats import Stats, member_status
 from .transactions import Transactions
 from .view import View
 
@@ -218,30 +219,42 @@ class Emulator:
         await self._open("rest")
         self.rebooting = False
 
+    def _members(self, pool: PoolRuntime) -> list[dict[str, Any]]:
+        rows = []
+        for member in pool.members.values():
+            shown = self.view.member(pool.path, member.path)
+            availability, enabled, reason = member_status(member)
+            rows.append(
+                {
+                    "name": member.path,
+                    "address": member.conf["address"],
+                    "port": member.conf["port"],
+                    "session": shown["session"],
+                    "state": shown["state"],
+                    "availability": availability,
+                    "enabled": enabled == "enabled",
+                    "reason": reason,
+                    "health": member.health,
+                    "accepts": member.accepts,
+                    "connections": len(member.flows),
+                    "total": member.total,
+                    "refused": member.refused,
+                    "probes": sum(probe.count for probe in member.probes.values()),
+                }
+            )
+        return rows
+
     def state(self) -> dict[str, Any]:
         """What a test wants to see at a glance."""
-        pools = {
-            path: {
-                "status": self.stats.pool_status(path)[0],
-                "members": {
-                    member.path: {
-                        **{key: self.view.member(path, member.path)[key] for key in ("session", "state")},
-                        "health": member.health,
-                        "accepts": member.accepts,
-                        "connections": len(member.flows),
-                        "total": member.total,
-                        "refused": member.refused,
-                        "probes": sum(probe.count for probe in member.probes.values()),
-                    }
-                    for member in pool.members.values()
-                },
-            }
+        pools = [
+            {"name": path, "status": self.stats.pool_status(path)[0], "members": self._members(pool)}
             for path, pool in self.plane.pools.items()
-        }
-        virtuals = {
-            path: {
+        ]
+        virtuals = [
+            {
+                "name": path,
                 "destination": virtual.conf["destination"],
-                "listening": self.plane.addresses(path),
+                "listening": self.plane.address(path),
                 "bind_error": virtual.bind_error,
                 "pool": virtual.conf.get("pool"),
                 "connections": len(virtual.flows),
@@ -249,7 +262,7 @@ class Emulator:
                 "refused": virtual.refused,
             }
             for path, virtual in self.plane.virtuals.items()
-        }
+        ]
         return {
             "name": self.device.name,
             "role": self.device.role,
