@@ -60,7 +60,7 @@ options:
     default: present
   marks:
     description:
-      - Marks of all VMs, like V({group: web}). They are written as C(onprem.autoscale.<key>) into C(extraConfig).
+      - Marks of all VMs, like C(group) with the value V(web). They are written as C(onprem.autoscale.<key>) into C(extraConfig).
       - At least one mark is needed for each VM, here or in O(vms[].marks).
       - The mark C(template) is added by itself.
     type: dict

@@ -22,7 +22,7 @@ extends_documentation_fragment:
 options:
   marks:
     description:
-      - Only VMs that carry all of these marks, like V({group: web}). Templates are left out.
+      - Only VMs that carry all of these marks, like C(group) with the value V(web). Templates are left out.
     type: dict
     default: {}
   names:
