@@ -142,7 +142,8 @@ class MembersJob:
             there = [want for want in self.wanted if want.key in self.pool.members]
             self._converge([Goal(want, standing=self.state, create=False) for want in there])
         for note in self.report.notes.values():
-            note.seconds = note.seconds or self._elapsed()
+            if note.seconds is None:
+                note.seconds = self._elapsed()
 
     def _converge(self, goals: t.Sequence[Goal]) -> None:
         """Write in one transaction, read again, compare; repeat where others interfere or an answer is lost.

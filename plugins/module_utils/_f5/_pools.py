@@ -59,7 +59,7 @@ class Member:
     @property
     def node_enabled(self) -> bool:
         """False when the node above it is disabled: then the member takes nothing, whatever it says itself."""
-        return "by-parent" not in self.enabled_state and "by parent" not in self.enabled_state
+        return not (self.standing == ENABLED and self.enabled_state.startswith("disabled"))
 
     @property
     def in_service(self) -> bool:

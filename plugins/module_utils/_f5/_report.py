@@ -29,7 +29,7 @@ class Note:
     failed: bool = False
     timed_out: bool = False
     msg: str = ""
-    seconds: float = 0.0
+    seconds: float | None = None
     connections_left: int | None = None
     drained: bool | None = None
     node: str | None = None
@@ -110,7 +110,7 @@ class Report:
             "connections_left": note.connections_left,
             "drained": note.drained,
             "node": note.node,
-            "seconds": round(note.seconds, 2),
+            "seconds": round(note.seconds or 0.0, 2),
         }
 
     def failure(self, allow_partial: bool, done: t.Sequence[str] = ()) -> AutoscaleError | None:
