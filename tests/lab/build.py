@@ -1,0 +1,79 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Build the lab's Go programs once and find them again.
+
+A program is built anew when its sources, its go.mod or go.sum, or the Go version change. Several
+processes may ask at the same time (pytest-xdist): one builds, the others wait.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LAB = Path(__file__).resolve().parent
+ROOT = LAB.parents[1]
+BIN = ROOT / "build" / "lab" / "bin"
+
+# name -> folder of the module, package in it
+PROGRAMS: dict[str, tuple[Path, str]] = {
+    "vcenter": (LAB / "vcenter", "."),
+    "guest": (LAB / "vcenter", "./guest"),
+    "govc": (LAB / "govc", "."),
+}
+
+
+class BuildError(RuntimeError):
+    """A program could not be built; the message names it and says what to do."""
+
+
+def build_go(name: str) -> Path:
+    """Return the path of an up-to-date program of PROGRAMS, built if need be.
+
+    A first build takes a minute or two, a later call some milliseconds. Raises BuildError.
+    """
+    if name not in PROGRAMS:
+        raise BuildError(f"No such program: {name!r}. Known: {', '.join(sorted(PROGRAMS))}.")
+    module, package = PROGRAMS[name]
+    go = shutil.which("go")
+    if go is None:
+        raise BuildError(f"Cannot build {name}: no 'go' on PATH. Install Go 1.25 or newer.")
+    BIN.mkdir(parents=True, exist_ok=True)
+    target, stamp = BIN / name, BIN / f".{name}.sha256"
+    with _locked(BIN / f".{name}.lock"):
+        wanted = _digest(module, go)
+        if target.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+            return target
+        fresh = BIN / f".{name}.new"
+        command = [go, "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-o", str(fresh), package]
+        result = subprocess.run(command, cwd=module, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise BuildError(f"Cannot build {name} in {module}: {result.stderr.strip()[-2000:]}")
+        os.replace(fresh, target)
+        stamp.write_text(wanted, encoding="utf-8")
+    return target
+
+
+def _digest(module: Path, go: str) -> str:
+    """Hash what the program is made of; tests are no part of it."""
+    version = subprocess.run([go, "env", "GOVERSION"], cwd=module, capture_output=True, text=True, check=True)
+    digest = hashlib.sha256(version.stdout.encode())
+    sources = [p for p in module.rglob("*") if p.suffix in {".go", ".mod", ".sum"} and not p.name.endswith("_test.go")]
+    for path in sorted(sources):
+        digest.update(str(path.relative_to(module)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on the file."""
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
