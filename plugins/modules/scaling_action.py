@@ -10,10 +10,10 @@ module: scaling_action
 short_description: Journal a scale-out or scale-in of a group
 version_added: 0.1.0
 description:
-  - Takes the lock of a scaling group, records each step of the action before and after it happens, leases addresses, and
-    ends the action with an event, a cooldown and the lock given back.
-  - At most one action runs per group. The lock is a lease with an owner and an expiry that every entry prolongs, so that a
-    crash never leaves it set. A play whose lock was taken over fails at its next entry and must stop.
+  - Takes the lock of a scaling group, records each step of the action before and after it happens, leases
+    addresses, and ends the action with an event, a cooldown and the lock given back.
+  - At most one action runs per group. The lock is a lease with an owner and an expiry that every entry prolongs,
+    so that a crash never leaves it set. A play whose lock was taken over fails at its next entry and must stop.
 options:
   group:
     description:
@@ -22,10 +22,11 @@ options:
     required: true
   state:
     description:
-      - V(started) takes the lock and opens the action. With O(name) of an action that was interrupted it goes on with that
-        action and its stored start time.
-      - V(planned) stores O(plan) and, for a scale-out, leases an address for each launch - all or none. When the address
-        pool is exhausted the task fails with RV(code=no_address) and the action goes on, so that the play can end it.
+      - V(started) takes the lock and opens the action. With O(name) of an action that was interrupted it goes on
+        with that action and its stored start time.
+      - V(planned) stores O(plan) and, for a scale-out, leases an address for each launch - all or none. When the
+        address pool is exhausted the task fails with RV(code=no_address) and the action goes on, so that the play
+        can end it.
       - V(running) ends the running step and begins O(step).
       - V(succeeded), V(refused) and V(failed) end the action. Ending it a second time changes nothing and returns the
         recorded event.
@@ -39,7 +40,8 @@ options:
     type: str
   owner:
     description:
-      - Who runs the action. Give it in all tasks of a play or in none; a task whose owner is not the lock's is refused.
+      - Who runs the action. Give it in all tasks of a play or in none; a task whose owner is not the lock's is
+        refused.
       - If not set, host name and process id of C(ansible-playbook) are used.
     type: str
   lock_ttl:
@@ -69,12 +71,13 @@ options:
     type: dict
   plan:
     description:
-      - RV(onprem.autoscale.scaling_plan#module:plan). Required with O(state=planned). When a refused action ends it gives
-        the counts and the cooldown.
+      - RV(onprem.autoscale.scaling_plan#module:plan). Required with O(state=planned). When a refused action ends
+        it gives the counts and the cooldown.
     type: dict
   taken:
     description:
-      - Addresses that are in use though the ledger does not know it, for example those that vCenter and the pool showed.
+      - Addresses that are in use though the ledger does not know it, for example those that vCenter and the pool
+        showed.
     type: list
     elements: str
     default: []
@@ -135,8 +138,8 @@ options:
   cooldown:
     description:
       - Seconds for which the direction rests from now, the end of the action. V(0) starts no cooldown.
-      - If not set, a success or a failure starts the cooldown of O(spec), or 300 seconds without O(spec); a refusal starts
-        the one that its plan names.
+      - If not set, a success or a failure starts the cooldown of O(spec), or 300 seconds without O(spec); a
+        refusal starts the one that its plan names.
       - A cooldown never shortens one that runs.
     type: int
   cooldown_until:
@@ -152,8 +155,8 @@ attributes:
   idempotent:
     support: partial
     details:
-      - Ending and planning a second time change nothing. O(state=started) and O(state=running) are journal entries, so
-        each call adds one.
+      - Ending and planning a second time change nothing. O(state=started) and O(state=running) are journal
+        entries, so each call adds one.
 extends_documentation_fragment:
   - onprem.autoscale._attributes
   - onprem.autoscale._attributes.actiongroup_ledger
@@ -236,8 +239,8 @@ step:
   type: str
 vms:
   description:
-    - What M(onprem.autoscale.vsphere_clone) takes - the launches of the plan with their leased addresses and the marks that
-      make the VM ours; for a scale-in the victims.
+    - What M(onprem.autoscale.vsphere_clone) takes - the launches of the plan with their leased addresses and the
+      marks that make the VM ours; for a scale-in the victims.
   returned: O(state=planned)
   type: list
   elements: dict
@@ -247,16 +250,17 @@ vms:
       marks: {group: web, action: web-12, address: 10.255.48.220, slot: "1", created: "2026-01-02T03:04:05Z"}
 event:
   description:
-    - The recorded event - C(id), C(group), C(action), C(kind), C(direction), C(at), C(started_at), C(seconds), C(source),
-      C(reason), C(code), C(result), C(message), C(owner), C(members) (C(name), C(address), C(state)), C(count_before),
-      C(count_after) and C(steps) (C(step), C(state), C(started_at), C(ended_at), C(seconds), C(detail)).
+    - The recorded event - C(id), C(group), C(action), C(kind), C(direction), C(at), C(started_at), C(seconds),
+      C(source), C(reason), C(code), C(result), C(message), C(owner), C(members) (C(name), C(address), C(state)),
+      C(count_before), C(count_after) and C(steps) (C(step), C(state), C(started_at), C(ended_at), C(seconds),
+      C(detail)).
     - Times are seconds since the epoch.
   returned: when an action ends
   type: dict
 code:
   description:
-    - Why the task failed, where a play can act on it - V(locked), V(lock_lost), V(ended), V(other_action), V(other_plan),
-      V(no_address).
+    - Why the task failed, where a play can act on it - V(locked), V(lock_lost), V(ended), V(other_action),
+      V(other_plan), V(no_address).
   returned: failure
   type: str
 """

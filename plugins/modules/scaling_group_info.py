@@ -73,7 +73,8 @@ groups:
       type: str
       returned: success
     spec:
-      description: C(kind), C(enabled), C(tenant), C(site), C(size) and C(cooldown) of its declaration, if O(specs) has it.
+      description:
+        - C(kind), C(enabled), C(tenant), C(site), C(size) and C(cooldown) of its declaration, if O(specs) has it.
       type: dict
       returned: success
     members:
@@ -87,7 +88,8 @@ groups:
       elements: dict
       returned: success
     lock:
-      description: C(owner), C(action), C(acquired_at), C(heartbeat_at), C(expires_at), C(expired), C(remaining); or null.
+      description:
+        - C(owner), C(action), C(acquired_at), C(heartbeat_at), C(expires_at), C(expired), C(remaining); or null.
       type: dict
       returned: success
     action:
@@ -116,7 +118,8 @@ groups:
       elements: dict
       returned: success
 events:
-  description: The last events of all groups asked for, newest first; see RV(onprem.autoscale.scaling_action#module:event).
+  description:
+    - The last events of all groups asked for, newest first; see RV(onprem.autoscale.scaling_action#module:event).
   returned: success
   type: list
   elements: dict

@@ -10,12 +10,13 @@ module: scaling_plan
 short_description: Decide what a scaling group does about a signal
 version_added: 0.1.0
 description:
-  - Merges what the C(*_info) modules saw of a scaling group with the ledger, and asks the planner how many members to add
-    or to remove, which, and why or why not.
+  - Merges what the C(*_info) modules saw of a scaling group with the ledger, and asks the planner how many members
+    to add or to remove, which, and why or why not.
   - A plan is a decision, no change. M(onprem.autoscale.scaling_action) records it and other modules carry it out.
-  - Scale-out counts the larger of registered targets and owned VMs, scale-in the smaller of registered targets and members
-    in service, so that a source that lies makes the group do less.
-  - An action that already has a plan, as it was interrupted, gets that plan again, less what no longer fits the bounds.
+  - Scale-out counts the larger of registered targets and owned VMs, scale-in the smaller of registered targets and
+    members in service, so that a source that lies makes the group do less.
+  - An action that already has a plan, as it was interrupted, gets that plan again, less what no longer fits the
+    bounds.
 options:
   spec:
     description:
@@ -51,27 +52,27 @@ options:
         default: false
   name:
     description:
-      - Name of the running action, as M(onprem.autoscale.scaling_action) returned it. Its stored start time is the time of
-        the decision and stands in the names of new VMs, so that a repeated play makes the same names.
+      - Name of the running action, as M(onprem.autoscale.scaling_action) returned it. Its stored start time is the
+        time of the decision and stands in the names of new VMs, so that a repeated play makes the same names.
       - If not set, the plan is for looking only and uses the present time.
     type: str
     aliases: [action]
   vms:
     description:
-      - RV(onprem.autoscale.vsphere_clone_info#module:vms) of the group. If not set, vCenter could not be read, and the plan
-        is to refuse; an empty list says that there are none.
+      - RV(onprem.autoscale.vsphere_clone_info#module:vms) of the group. If not set, vCenter could not be read, and
+        the plan is to refuse; an empty list says that there are none.
     type: list
     elements: dict
   pool_members:
     description:
-      - The members of the group's pool from RV(onprem.autoscale.f5_pool_info#module:pools). If not set, the load balancer
-        could not be read, and scale-in is refused.
+      - The members of the group's pool from RV(onprem.autoscale.f5_pool_info#module:pools). If not set, the load
+        balancer could not be read, and scale-in is refused.
     type: list
     elements: dict
   targets:
     description:
-      - RV(onprem.autoscale.prometheus_target_info#module:targets) of the group's job. If not set, Prometheus could not be
-        read, and the plan is to refuse.
+      - RV(onprem.autoscale.prometheus_target_info#module:targets) of the group's job. If not set, Prometheus could
+        not be read, and the plan is to refuse.
     type: list
     elements: dict
 extends_documentation_fragment:
@@ -130,7 +131,8 @@ plan:
       returned: success
     code:
       description:
-        - One of V(scale_out), V(scale_in), V(at_max), V(at_min), V(cooldown), V(disabled), V(no_victim), V(unknown_state).
+        - One of V(scale_out), V(scale_in), V(at_max), V(at_min), V(cooldown), V(disabled), V(no_victim),
+          V(unknown_state).
       type: str
       returned: success
     direction:

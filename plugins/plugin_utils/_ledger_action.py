@@ -61,14 +61,15 @@ class LedgerAction(ActionBase):
                     "no ledger was named", remedy=f"Set the option ledger or the environment variable {LEDGER_VARIABLE}"
                 )
             with Ledger.open(args["ledger"], look_only=self.looks_only(args)) as ledger:
-                return {"changed": False, **self.work(ledger, args)}
+                # Column names that SQLAlchemy hands out as keys are not plain strings either.
+                return plain({"changed": False, **self.work(ledger, args)})
         except AutoscaleError as error:
             return {
                 "changed": False,
                 "failed": True,
                 "msg": str(error),
                 "exception": traceback.format_exc(),
-                **error.result,
+                **plain(error.result),
             }
 
     @property

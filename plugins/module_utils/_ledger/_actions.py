@@ -19,9 +19,14 @@ if HAS_SQLALCHEMY:
     import sqlalchemy as sa
 
 DIRECTIONS = ("out", "in")
-ENDED = ("succeeded", "refused", "failed")
+ENDS = ("succeeded", "refused", "failed")
 MEMBER_STATES = ("planned", "launching", "in_service", "draining", "removed", "failed")
 DEFAULT_TTL_S = 1800.0
+
+
+def planned_names(plan: t.Mapping[str, t.Any]) -> set[str]:
+    """Names of the members that a plan makes or removes."""
+    return {row["name"] for row in [*(plan.get("launches") or ()), *(plan.get("victims") or ())]}
 
 
 class Actions(Locks):
@@ -109,9 +114,18 @@ class Actions(Locks):
         """Store the plan and the members it names (rows as :meth:`update_members`, state ``planned`` by default).
 
         A member that is already known keeps its state: a repeated action does not set it back.
+
+        :raises ConflictError: the action has a plan already, and this one names others: it would act twice.
         """
         with self.write() as connection:
             action = self._hold(connection, ident, owner)
+            more = planned_names(plan) - planned_names(action["plan"]) if action["plan"] else None
+            if more:
+                raise ConflictError(
+                    f"action {ident} has a plan already, and this one adds {', '.join(sorted(more))}",
+                    remedy="Use the plan that onprem.autoscale.scaling_plan returns for this action",
+                    result={"code": "other_plan"},
+                )
             connection.execute(
                 sa.update(tables.actions)
                 .where(tables.actions.c.ident == ident)
@@ -124,12 +138,20 @@ class Actions(Locks):
                     self._put_member(connection, action["group_name"], {"state": "planned", "action": ident, **row})
 
     def begin_step(
-        self, ident: str, step: str, detail: t.Mapping[str, t.Any] | None = None, *, owner: str | None = None
+        self,
+        ident: str,
+        step: str,
+        detail: t.Mapping[str, t.Any] | None = None,
+        *,
+        members: t.Iterable[Row] = (),
+        owner: str | None = None,
     ) -> Row:
-        """End the running step as done and begin *step*; its row comes back."""
+        """End the running step as done, set *members* as :meth:`update_members`, begin *step*; its row comes back."""
         with self.write() as connection:
-            self._hold(connection, ident, owner)
+            action = self._hold(connection, ident, owner)
             self._end_running_step(connection, ident, "done", None)
+            for row in members:
+                self._put_member(connection, action["group_name"], row)
             last = connection.scalar(
                 sa.select(sa.func.max(tables.steps.c.ordinal)).where(tables.steps.c.action == ident)
             )
@@ -193,11 +215,11 @@ class Actions(Locks):
         :param members: rows as :meth:`update_members`; ``None`` or empty names all members of the action in the event.
         :param removed: names whose VMs are verified gone: their addresses are free again (invariant 3).
         """
-        if state not in ENDED:
-            raise ValueError(f"state must be one of {ENDED}, not {state!r}")
+        if state not in ENDS:
+            raise ValueError(f"state must be one of {ENDS}, not {state!r}")
         with self.write() as connection:
             action = one(connection, tables.actions, tables.actions.c.ident == ident)
-            if action is not None and action["state"] in ENDED:
+            if action is not None and action["state"] in ENDS:
                 return event_rows(connection, tables.events.c.action == ident, limit=1)[0]
             action = self._hold(connection, ident, owner)
             group, now = action["group_name"], self.clock()
@@ -241,7 +263,9 @@ class Actions(Locks):
                 remedy="Leave the name out, or use that of the action to be continued",
                 result={"code": "other_action"},
             )
-        if found["state"] in ENDED:
+        if found["state"] != "running":
+            # Lost is an end too: another action has worked since, so a stored plan would be carried out on a group
+            # that is no longer what the plan was made for.
             raise ConflictError(
                 f"action {ident} has already ended ({found['state']})",
                 remedy="An action runs once; leave the name out to start a new one",
@@ -296,8 +320,7 @@ class Actions(Locks):
         """Name, address and state of the members an event speaks of; without *names*, those of the action."""
         columns = tables.members.c
         if not names:
-            plan = action["plan"] or {}
-            names = [row["name"] for row in [*(plan.get("launches") or ()), *(plan.get("victims") or ())]]
+            names = sorted(planned_names(action["plan"] or {}))
         query = sa.select(columns.name, columns.address, columns.state).where(
             columns.group_name == action["group_name"],
             columns.name.in_(list(names)) if names else columns.action == action["ident"],

@@ -81,6 +81,25 @@ def make_engine(url: str) -> sa.Engine:
     return engine
 
 
+def exists(url: str) -> bool:
+    """Whether there is a store to look at; only for a SQLite file can the answer be no."""
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError, TypeError):
+        return True
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        return True
+    return Path(parsed.database).expanduser().exists()
+
+
+def empty_engine() -> sa.Engine:
+    """A store in memory, for a look at a ledger that does not exist yet."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, hide_parameters=True)
+    sa.event.listen(engine, "connect", _connect_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
 def writer(engine: sa.Engine) -> sa.Engine:
     """The same engine and pool, for transactions that write: they queue up at ``BEGIN``, not at the first write."""
     return engine.execution_options(**{_WRITER: True})

@@ -82,7 +82,7 @@ class Locks(Store):
         if owner is not None and lock["owner"] != owner:
             raise ConflictError(
                 f"action {ident} was taken over by {lock['owner']} at {iso(lock['acquired_at'])}; this is {owner}",
-                remedy="Stop this play; the other one goes on with the same action",
+                remedy=f"Stop this play if the other one works; to end the action by hand, pass owner={lock['owner']}",
                 result={"code": "lock_lost", "lock": lock},
             )
         now = self.clock()

@@ -41,9 +41,11 @@ class Store:
         *,
         clock: t.Callable[[], float] = time.time,
         migrations: t.Sequence[t.Callable[[t.Any], None]] = MIGRATIONS,
+        look_only: bool = False,
     ) -> S:
         """Open the ledger at *url* (SQLAlchemy form); make it or migrate it when needed.
 
+        :param look_only: make and migrate nothing (check mode, info); a store that does not exist yet looks empty.
         :raises LedgerError: no SQLAlchemy, no such database, not writable, corrupt, or newer than this code.
         """
         if not HAS_SQLALCHEMY:
@@ -51,9 +53,10 @@ class Store:
                 "the ledger needs the Python library SQLAlchemy 2 where the playbook runs",
                 remedy="pip install 'SQLAlchemy>=2.0' in Ansible's own Python environment",
             )
-        store = cls(_dialect.make_engine(url), url, clock)
+        empty = look_only and not _dialect.exists(url)
+        store = cls(_dialect.empty_engine() if empty else _dialect.make_engine(url), url, clock)
         try:
-            store._bring_up_to_date(migrations)
+            store._bring_up_to_date(migrations, look_only and not empty)
         except BaseException:
             store.close()
             raise
@@ -116,12 +119,17 @@ class Store:
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             raise _dialect.as_ledger_error(error, self._url, what) from error
 
-    def _bring_up_to_date(self, migrations: t.Sequence[t.Callable[[t.Any], None]]) -> None:
+    def _bring_up_to_date(self, migrations: t.Sequence[t.Callable[[t.Any], None]], look_only: bool) -> None:
         wanted = current_version(migrations)
         with self.read() as connection:
             found = self._version(connection)
         if found == wanted:
             return
+        if look_only and (found is None or found < wanted):
+            raise LedgerError(
+                f"the ledger {self.name} has schema version {found or 'none'}, this release reads {wanted}",
+                remedy="Run one action without check mode (or open the receiver); it migrates the ledger",
+            )
         with self.write() as connection:
             found = self._version(connection)  # another process may have done it meanwhile
             if found is not None and found > wanted:
