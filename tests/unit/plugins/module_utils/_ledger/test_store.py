@@ -1,0 +1,259 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The store: files, versions, migrations, errors that say what to do."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import threading
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import AutoscaleError
+from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Ledger, LedgerError, _dialect, _store
+from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._schema import tables
+
+
+def raw(url, sql):
+    """Talk to the file without the code under test."""
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        found = connection.execute(sql).fetchall()
+    connection.close()
+    return found
+
+
+def columns(url):
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        names = [row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")]
+        found = {name: [row[1] for row in connection.execute(f"pragma table_info({name})")] for name in names}
+    connection.close()
+    return found
+
+
+def test_file_and_folder_are_for_their_owner(ledger, tmp_path):
+    """A15; the journal files get the mode of the file."""
+    ledger.start_action("web", "out", owner="me")
+    files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "ledger").iterdir()}
+    assert files["ledger.db"] == files["ledger.db-wal"] == 0o600
+    assert stat.S_IMODE((tmp_path / "ledger").stat().st_mode) == 0o700
+
+
+def test_journal_is_wal_and_syncs_each_commit(ledger, url):
+    assert raw(url, "pragma journal_mode") == [("wal",)]
+    with ledger.read() as connection:
+        assert connection.exec_driver_sql("pragma synchronous").scalar() == 2, "FULL"
+        assert connection.exec_driver_sql("pragma foreign_keys").scalar() == 1
+        assert connection.exec_driver_sql("pragma busy_timeout").scalar() == 30_000
+
+
+def test_a_write_transaction_is_alone_from_its_start(ledger, url):
+    """BEGIN IMMEDIATE: a second writer is refused before it has read anything."""
+    with ledger.write():
+        other = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=0, isolation_level=None)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("begin immediate")
+        assert other.execute("select count(*) from actions").fetchone() == (0,), "readers are not held up"
+        other.close()
+
+
+def test_writers_wait_for_each_other(ledger, url):
+    order = []
+
+    def second():
+        with Ledger.open(url) as mine, mine.write():
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with ledger.write():
+        thread.start()
+        time.sleep(0.2)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+
+
+def test_an_error_rolls_everything_back(ledger):
+    def interrupted():
+        with ledger.write() as connection:
+            connection.execute(sa.insert(tables.work).values(group_name="web"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        interrupted()
+    assert ledger.groups() == []
+
+
+def test_upsert_updates_or_inserts(ledger):
+    key = {"group_name": "web"}
+    for sequence in (1, 2):
+        with ledger.write() as connection:
+            ledger.upsert(connection, tables.work, key, {"sequence": sequence}, {"attempts": 7})
+            ledger.upsert(connection, tables.work, key, {})
+    work = ledger.group_state("web")["work"]
+    assert (work["sequence"], work["attempts"]) == (2, 7)
+
+
+def test_schema_version_one_is_written(ledger, url):
+    assert raw(url, "select version from schema_version") == [(1,)]
+
+
+def test_a_newer_schema_is_refused(ledger, url):
+    raw(url, "update schema_version set version = 99")
+    with pytest.raises(LedgerError, match=r"has schema version 99, this release knows 1\. Update the collection"):
+        Ledger.open(url)
+    assert raw(url, "select version from schema_version") == [(99,)]
+
+
+def add_site(connection):
+    connection.exec_driver_sql("ALTER TABLE actions ADD COLUMN site TEXT NOT NULL DEFAULT 'main'")
+
+
+def add_epoch(connection):
+    connection.exec_driver_sql("ALTER TABLE actions ADD COLUMN epoch INTEGER")
+
+
+def test_migrations_run_once_in_order_and_keep_the_rows(ledger, url):
+    ledger.start_action("web", "out", owner="me")
+    ledger.close()
+    for migrations in ((add_site,), (add_site, add_epoch), (add_site, add_epoch)):
+        Ledger.open(url, migrations=migrations).close()
+        assert raw(url, "select version from schema_version") == [(1 + len(migrations),)]
+    assert raw(url, "select ident, site, epoch from actions") == [("web-1", "main", None)]
+
+
+def test_a_failed_migration_leaves_the_old_version(ledger, url):
+    ledger.close()
+
+    def broken(connection):
+        connection.exec_driver_sql("ALTER TABLE nowhere ADD COLUMN x TEXT")
+
+    with pytest.raises(LedgerError, match="no such table"):
+        Ledger.open(url, migrations=(add_site, broken))
+    assert raw(url, "select version from schema_version") == [(1,)]
+    assert "site" not in columns(url)["actions"]
+    Ledger.open(url).close()
+
+
+def test_a_look_makes_and_migrates_nothing(url, tmp_path):
+    """Check mode and info modules leave no trace."""
+    with Ledger.open(url, look_only=True) as looking:
+        assert looking.groups() == []
+        assert looking.group_state("web")["members"] == []
+    assert list(tmp_path.iterdir()) == []
+    Ledger.open(url).close()
+    with pytest.raises(LedgerError, match="has schema version 1, this release reads 2"):
+        Ledger.open(url, look_only=True, migrations=(add_site,))
+
+
+@pytest.mark.parametrize("name", ["", ":memory:"])
+def test_memory_is_no_ledger(name):
+    with pytest.raises(LedgerError, match="would be forgotten"):
+        Ledger.open(f"sqlite:///{name}")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("ledger.db", "cannot be parsed"),
+        ("mysql://me@host/x", "cannot live in mysql"),
+        ("postgresql+nodriver://me@host/x", "cannot open the ledger"),
+    ],
+)
+def test_a_url_that_cannot_work_is_explained(url, message):
+    with pytest.raises(LedgerError, match=message):
+        Ledger.open(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql+nodriver://me:s3cret@host/x", "mysql://me:s3cret@host/x", "postgresql+nodriver://h/x?password=s3cret"],
+)
+def test_no_password_in_an_error(url):
+    """A15: no secret in output."""
+    with pytest.raises(LedgerError) as caught:
+        Ledger.open(url)
+    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in _dialect.masked(url)
+
+
+def test_a_broken_url_with_a_password_is_not_echoed():
+    with pytest.raises(LedgerError) as caught:
+        Ledger.open("postgres//me:s3cret@host")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_corrupt_file_is_named_with_a_remedy(tmp_path):
+    (tmp_path / "ledger.db").write_bytes(b"this is no database, but long enough to be looked at" * 50)
+    with pytest.raises(LedgerError) as caught:
+        Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    assert f"sqlite:///{tmp_path}/ledger.db" in str(caught.value)
+    assert "file is not a database. Move the file away" in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match=r"cannot open the ledger .*file/ledger.db.*Check that the folder exists"):
+        Ledger.open(f"sqlite:///{tmp_path}/file/ledger.db")
+
+
+def test_a_file_without_write_permission_is_named(tmp_path, monkeypatch):
+    """Root may write everywhere, so the answer of the system is made up here."""
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(LedgerError, match="permission denied. Check that the folder exists and that this user may"):
+        Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+
+
+def test_a_full_disk_is_an_error_and_stores_nothing(url):
+    """Trigger §7: disk full must be seen, as the receiver answers 503 for it. A page limit stands in for the disk."""
+    with Ledger.open(url) as full:
+        with full.read() as connection:
+            pages = connection.exec_driver_sql("pragma page_count").scalar()
+            # The pool hands this very connection out again.
+            connection.exec_driver_sql(f"pragma max_page_count = {pages}")
+        with pytest.raises(LedgerError, match=r"database or disk is full\. Free space on that disk"):
+            full.update_members("web", [{"name": f"web-{number}", "moid": "x" * 900} for number in range(20)])
+        assert full.members("web") == []
+
+
+def test_a_lock_that_stays_is_an_error_after_the_timeout(ledger, url, monkeypatch):
+    monkeypatch.setattr(_dialect, "BUSY_TIMEOUT_S", 0.2)
+    with ledger.write(), Ledger.open(url) as other:
+        began = time.monotonic()
+        with pytest.raises(LedgerError, match=r"cannot write the ledger .*locked\. Another process holds"):
+            other.start_action("web", "out", owner="me")
+        assert 0.15 < time.monotonic() - began < 5
+
+
+def test_without_sqlalchemy_the_error_says_what_to_install(monkeypatch, url):
+    monkeypatch.setattr(_store, "HAS_SQLALCHEMY", False)
+    with pytest.raises(LedgerError, match=r"pip install 'SQLAlchemy>=2.0'"):
+        Ledger.open(url)
+
+
+def test_ledger_error_is_one_of_the_family():
+    assert issubclass(LedgerError, AutoscaleError)
+
+
+def test_at_most_one_running_action_is_a_rule_of_the_store(ledger):
+    """Invariant 6, below the code: the index refuses a second running row."""
+    ledger.start_action("web", "out", owner="me")
+    with pytest.raises(LedgerError, match="UNIQUE constraint failed"), ledger.write() as connection:
+        connection.execute(
+            sa.insert(tables.actions).values(
+                ident="x", group_name="web", direction="in", state="running", started_at=1.0
+            )
+        )
+
+
+def test_an_address_with_two_leases_is_refused_by_the_store(ledger):
+    """Invariant 3, below the code."""
+    lease = {"address": "10.0.0.1", "group_name": "web", "leased_at": 1.0}
+    rows = [{**lease, "member": "a"}, {**lease, "member": "b"}]
+    with pytest.raises(LedgerError, match="UNIQUE constraint failed"), ledger.write() as connection:
+        connection.execute(sa.insert(tables.leases), rows)
+    assert ledger.leased_addresses() == set()
