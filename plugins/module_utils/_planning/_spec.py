@@ -88,6 +88,10 @@ class Gate(_Value):
     consecutive: int
     timeout: int
 
+    def as_dict(self) -> dict[str, t.Any]:
+        """Plain data, without what does not apply: an explicit null is no valid choice of a module option."""
+        return {key: value for key, value in super().as_dict().items() if value is not None}
+
 
 @dataclasses.dataclass(frozen=True)
 class Vm(_Value):
