@@ -1,0 +1,216 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to the collection; may change without notice.
+
+One scrape job of ours, in a fragment of its own or in a marked block of the main file.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+from .._common import _atomic_file, _marked_block
+from .._common._config_change import ManagedFile, candidate, check, converge, diff_entry
+from .._common._errors import ConflictError, InvalidSpecError, NotFoundError, RefusedError
+from .._common._marked_block import Marker
+from .._common._waiter import Waiter
+from ._client import PrometheusClient
+from ._config import MainConfig, make_folders, owned_file, render_owned
+
+LIST = ("scrape_configs",)
+FRAGMENTS = "scrape_config_files"
+_PLAIN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+
+@dataclass(frozen=True)
+class ScrapeJob:
+    """What is wanted. ``job`` is one entry of ``scrape_configs``; ``None`` means that there shall be no such job."""
+
+    name: str
+    job: t.Mapping[str, t.Any] | None
+    config_file: str
+    method: str = "auto"  # auto | fragment | block
+    fragment_dir: str | None = None
+    promtool: str = "promtool"
+
+
+def ensure(
+    wish: ScrapeJob, client: PrometheusClient, *, waiter: t.Callable[[], Waiter] | None, check_mode: bool
+) -> dict[str, t.Any]:
+    """Make it so: check, install, reload, verify, or put everything back.
+
+    :returns: ``changed``, ``method``, ``path`` (the file that holds the job), ``created_directories``, ``diff``.
+    """
+    body = _body(wish)
+    with _atomic_file.locked(_atomic_file.resolve(wish.config_file)):
+        main = MainConfig(wish.config_file)
+        marker = Marker("job", wish.name)
+        method, fragment = _place(wish, main)
+        own = owned_file(fragment, main.path) if fragment else None
+        foreign = _names_of_others(main, marker)
+        if body is not None and wish.name in foreign:
+            raise ConflictError(
+                f"{main.path} has a job {wish.name} that this collection did not write",
+                remedy="Remove that job, or give this one another name.",
+            )
+        block = body if method == "block" else None
+        main.file.after = _edit(main.text, block, marker).encode()
+        if own:
+            wanted = render_owned({"scrape_configs": [body]}) if body is not None and method == "fragment" else None
+            own.after = wanted
+        files = [main.file, own] if own else [main.file]
+        if any(entry.changed for entry in files):
+            _check(wish, main, own)
+        created = make_folders(_target_folders(body, (fragment or main.path).parent), check_mode=check_mode)
+        changed = converge(
+            files,
+            reload=client.reload,
+            loaded=lambda: _loaded(client, wish.name, body is not None, method),
+            what=f"Scrape job {wish.name} in {main.path}",
+            waiter=waiter,
+            remedy=lambda: _advice(client, main),
+            check_mode=check_mode,
+        )
+    path = fragment if method == "fragment" and fragment else main.path
+    return {
+        "changed": changed or bool(created),
+        "method": method,
+        "path": str(path),
+        "created_directories": created,
+        "diff": _diff(main, own, marker),
+    }
+
+
+def _body(wish: ScrapeJob) -> dict[str, t.Any] | None:
+    if wish.job is None:
+        return None
+    name = wish.job.get("job_name", wish.name)
+    if name != wish.name:
+        raise InvalidSpecError(
+            f"job.job_name is {name!r} and name is {wish.name!r}", remedy="Leave job_name out, or make both the same."
+        )
+    return {"job_name": wish.name, **{key: value for key, value in wish.job.items() if key != "job_name"}}
+
+
+def _place(wish: ScrapeJob, main: MainConfig) -> tuple[str, Path | None]:
+    """``block`` or ``fragment``, and the path that a fragment has or had (``None`` where there can be none)."""
+    fragment = _fragment_path(wish, main)
+    if wish.method == "fragment" and fragment is None:
+        where = f"{wish.fragment_dir}/*.yml" if wish.fragment_dir else "scrape.d/*.yml"
+        raise NotFoundError(
+            f"{main.path} reads no fragments" + (f" from {wish.fragment_dir}" if wish.fragment_dir else ""),
+            remedy=f"Add {FRAGMENTS}: [{where}] to it (Prometheus 2.43 or later), or use method=block.",
+        )
+    if wish.method == "auto":
+        return ("fragment" if fragment else "block"), fragment
+    return wish.method, fragment
+
+
+def _fragment_path(wish: ScrapeJob, main: MainConfig) -> Path | None:
+    if not _PLAIN.match(wish.name):
+        if wish.method == "fragment":
+            raise InvalidSpecError(f"{wish.name!r} cannot be the name of a file", remedy="Use method=block.")
+        return None
+    folders = [Path(pattern).parent for pattern in main.patterns(FRAGMENTS)]
+    if wish.fragment_dir:
+        folders = [main.folder / wish.fragment_dir]
+    for folder in folders:
+        for suffix in (".yml", ".yaml"):
+            path = folder / f"{wish.name}{suffix}"
+            if not glob.has_magic(str(folder)) and main.includes(FRAGMENTS, path):
+                return path
+    return None
+
+
+def _edit(text: str, body: t.Any, marker: Marker) -> str:
+    if body is None:
+        return _marked_block.remove_item(text, LIST, marker)
+    return _marked_block.put_item(text, LIST, body, marker)
+
+
+def _names_of_others(main: MainConfig, marker: Marker) -> set[str]:
+    """Jobs in the main file that stand outside of our block."""
+    without = _marked_block.parse(_marked_block.remove_item(main.text, LIST, marker), str(main.path))
+    jobs = without.get("scrape_configs")
+    return {job.get("job_name", "") for job in jobs if isinstance(job, dict)} if isinstance(jobs, list) else set()
+
+
+def _check(wish: ScrapeJob, main: MainConfig, own: ManagedFile | None) -> None:
+    """promtool reads copies that lie where the files will lie; a fragment through a list that names its copy."""
+    text = (main.file.after or b"").decode()
+    if own is None or (own.after is None and own.before is None):
+        _run_promtool(wish.promtool, main, text, {})
+        return
+    others = [str(path) for path in main.included_files(FRAGMENTS) if path.resolve() != own.path.resolve()]
+    if own.after is None:
+        _run_promtool(wish.promtool, main, _marked_block.with_list(text, FRAGMENTS, others), {})
+        return
+    made = make_folders([own.path.parent], check_mode=True)
+    if made:
+        raise NotFoundError(f"The fragment folder {own.path.parent} does not exist", remedy="Create it first.")
+    with candidate(own.path, own.after, like=main.path) as copy:
+        listed = _marked_block.with_list(text, FRAGMENTS, [*others, str(copy)])
+        _run_promtool(wish.promtool, main, listed, {str(copy): str(own.path)})
+
+
+def _run_promtool(promtool: str, main: MainConfig, text: str, shown: t.Mapping[str, str]) -> None:
+    with candidate(main.path, text.encode()) as copy:
+        check(
+            promtool,
+            ["check", "config", str(copy)],
+            shown={**shown, str(copy): str(main.path)},
+            remedy="Correct the job, or what else the message names.",
+            package="Prometheus",
+        )
+
+
+def _target_folders(body: t.Mapping[str, t.Any] | None, base: Path) -> list[Path]:
+    """Folders of file_sd files: Prometheus never watches one that is missing when it reads its configuration."""
+    entries = (body or {}).get("file_sd_configs") or []
+    if not isinstance(entries, list):
+        return []
+    names = [name for entry in entries if isinstance(entry, dict) for name in entry.get("files") or []]
+    folders = [base / Path(str(name)).parent for name in names]
+    return [folder for folder in folders if not glob.has_magic(str(folder))]
+
+
+def _loaded(client: PrometheusClient, name: str, wanted: bool, method: str) -> bool:
+    if client.job_known(name) == wanted:
+        return True
+    # From 2.43 up to 3.0 a job from a fragment shows nowhere until it has a target; that the fragments are read at all
+    # is what can be seen.
+    return wanted and method == "fragment" and _before_3(client) and bool(client.running_config().get(FRAGMENTS))
+
+
+def _before_3(client: PrometheusClient) -> bool:
+    return str(client.get("status/buildinfo").get("version", "")).startswith("2.")
+
+
+def _advice(client: PrometheusClient, main: MainConfig) -> str:
+    return (
+        f"Prometheus was started with --config.file={client.config_file() or '(unknown)'}; "
+        f"check that {main.path} is that file, and url the same server."
+    )
+
+
+def _diff(main: MainConfig, own: ManagedFile | None, marker: Marker) -> list[dict[str, str]]:
+    after = (main.file.after or b"").decode()
+    before_block, after_block = _marked_block.block_text(main.text, marker), _marked_block.block_text(after, marker)
+    entries = []
+    if before_block != after_block or own is None:
+        entries.append(diff_entry(f"{main.path} (job {marker.name})", before_block, after_block))
+    if own is not None:
+        entries.append(diff_entry(str(own.path), _text(own.before), _text(own.after)))
+    return entries
+
+
+def _text(content: bytes | None) -> str:
+    try:
+        return (content or b"").decode()
+    except UnicodeDecodeError as error:
+        raise RefusedError(f"A fragment is not UTF-8 text: {error}") from error
