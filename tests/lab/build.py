@@ -27,6 +27,8 @@ PROGRAMS: dict[str, tuple[Path, str]] = {
     "vcenter": (LAB / "vcenter", "."),
     "guest": (LAB / "vcenter", "./guest"),
     "govc": (LAB / "govc", "."),
+    "alertmanager": (LAB / "alertmanager", "github.com/prometheus/alertmanager/cmd/alertmanager"),
+    "amtool": (LAB / "alertmanager", "github.com/prometheus/alertmanager/cmd/amtool"),
 }
 
 

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The real Prometheus and Alertmanager for tests and the lab, without root rights.
 
-What a person installed is taken from PATH. Else the Debian packages are downloaded by ``apt-get download``, unpacked
-(never installed) into ``build/lab/debs`` and kept there.
+What a person installed is taken from PATH. Else Debian's packages are downloaded by ``apt-get download``, unpacked (never
+installed) into ``build/lab/debs`` and kept there. Alertmanager is built from its Go module: Debian's reads its templates
+from below /usr/share, so that it does not run without being installed.
 
 ``python -m lab.debs`` prints where each binary is.
 """
@@ -18,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from .build import PROGRAMS, build_go
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("LAB_DEBS_DIR", ROOT / "build" / "lab" / "debs"))
@@ -50,6 +53,8 @@ def binary(name: str) -> Path:
         raise MissingBinaryError(f"{name} is not one of {', '.join(sorted(_ALIASES))}") from None
     if _pair_on_path(package):
         return Path(next(found for found in map(shutil.which, aliases) if found))
+    if name in PROGRAMS:
+        return build_go(name)
     found = _unpacked(package, aliases)
     if found:
         return found

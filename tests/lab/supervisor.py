@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .build import build_go
-from .debs import binary
+from .build import BuildError, build_go
+from .debs import MissingBinaryError, binary
 from .process import LabError, Part, answers, port_holder
 from .settings import BASE_MEMBERS, REPO, Settings
 from .tls import make_tls
@@ -45,8 +45,11 @@ class Lab:
         self._check_ports()
         started = time.monotonic()
         self.say("lab: building and fetching (the first time takes about two minutes)")
-        vcenter, guest = build_go("vcenter"), build_go("guest")
-        binaries = {name: str(binary(name)) for name in BINARIES}
+        try:
+            vcenter, guest = build_go("vcenter"), build_go("guest")
+            binaries = {name: str(binary(name)) for name in BINARIES}
+        except (BuildError, MissingBinaryError) as error:
+            raise LabError(str(error)) from error
         if fresh:
             for name in ("prometheus", "alertmanager", "ledger", "runner", "bigip", "logs"):
                 shutil.rmtree(settings.folder / name, ignore_errors=True)
