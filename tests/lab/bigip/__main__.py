@@ -36,6 +36,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--peer", help="control address of the other device of the pair, http://host:port")
     parser.add_argument("--role", choices=("active", "standby"), default="active", help="role at the start")
     parser.add_argument("--monitor-scale", type=float, default=1.0, help="factor on every time of the monitors")
+    parser.add_argument("--ready-file", type=Path, help="JSON with the real addresses, written when the device serves")
     parser.add_argument("--log-level", default="INFO")
     return parser.parse_args(arguments)
 
@@ -66,6 +67,13 @@ async def serve(options: argparse.Namespace) -> None:
     logging.getLogger("lab.bigip").info(
         "%s: https on %s:%s, control on %s", options.name, *emulator.rest_address, emulator.control_url
     )
+    if options.ready_file:
+        host, port = emulator.rest_address
+        vips = {row["name"]: row["listening"] for row in emulator.state()["virtuals"]}
+        ready = {"hostname": host, "port": port, "control": emulator.control_url, "virtuals": vips}
+        waiting = options.ready_file.with_suffix(".new")
+        waiting.write_text(json.dumps(ready))
+        waiting.replace(options.ready_file)
     await done.wait()
     await emulator.stop()
 

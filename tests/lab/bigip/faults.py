@@ -40,6 +40,8 @@ class Fault:
         """
         given = {**data, **(data.get("match") or {})}
         given.pop("match", None)
+        if "mode" in given:  # the word of the vCenter simulator's rules
+            given["action"] = given.pop("mode")
         for action in ACTIONS:
             if action != "status" and given.pop(action, False):
                 given.setdefault("action", action)

@@ -1,0 +1,105 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A device as a process of its own on free ports, for tests that drive it through blocking clients."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..tls import make_tls
+
+TESTS = Path(__file__).resolve().parents[2]
+START_TIMEOUT_S = 20
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that nobody holds now."""
+    with socket.socket() as sock:
+        sock.bind((host, 0))
+        return sock.getsockname()[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Spawned:
+    """A running device: where it is and how to log in."""
+
+    hostname: str
+    port: int
+    control: str
+    username: str
+    password: str
+    ca: Path
+    log: Path
+    virtuals: Mapping[str, tuple[str, int]]
+
+    def call(self, method: str, path: str, body: Any = None, timeout: float = 10) -> Any:
+        """A call to the control port; the JSON of the answer."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.control + path, data=data, method=method)
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return json.loads(response.read())
+
+    def state(self) -> dict[str, Any]:
+        return self.call("GET", "/state")
+
+    def members(self, pool: str = "/Common/web-pool") -> dict[str, dict[str, Any]]:
+        """Members of a pool by name without the partition."""
+        rows = next(row["members"] for row in self.state()["pools"] if row["name"] == pool)
+        return {row["name"].rpartition("/")[2]: row for row in rows}
+
+
+@contextlib.contextmanager
+def spawn(
+    folder: Path, config: Mapping[str, Any], *arguments: str, control_port: int = 0, monitor_scale: float = 0.1
+) -> Iterator[Spawned]:
+    """Start a device in *folder*, stop it at the end of the block.
+
+    :param arguments: further ones of ``python -m lab.bigip``.
+    :raises RuntimeError: with the log's end when it does not come up.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tls = make_tls(folder / "tls")
+    password = secrets.token_urlsafe(16)
+    (folder / "password").write_text(password)
+    (folder / "config.json").write_text(json.dumps(config))
+    ready, log = folder / "ready.json", folder / "log"
+    ready.unlink(missing_ok=True)
+    command: Sequence[str] = (
+        *(sys.executable, "-m", "lab.bigip", "--listen", "127.0.0.1:0", "--control", f"127.0.0.1:{control_port}"),
+        *("--cert", str(tls["cert"]), "--key", str(tls["key"]), "--password-file", str(folder / "password")),
+        *("--config", str(folder / "config.json"), "--ready-file", str(ready)),
+        *("--monitor-scale", str(monitor_scale), *arguments),
+    )
+    path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": path})
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not ready.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the device did not start: {log.read_text()[-2000:]}")
+            time.sleep(0.05)
+        found = json.loads(ready.read_text())
+        virtuals = {name: tuple(address) for name, address in found.pop("virtuals").items() if address}
+        yield Spawned(**found, username="admin", password=password, ca=tls["ca"], log=log, virtuals=virtuals)
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
