@@ -1,0 +1,218 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A lab BIG-IP in a process of its own, pools to play with, and real HTTP servers as members."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import requests
+import trustme
+
+TESTS = Path(__file__).resolve().parents[1]
+PASSWORD = "lab-only"
+OPERATOR = {"name": "op", "password": PASSWORD, "role": "operator"}
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return probe.getsockname()[1]
+
+
+def eventually(look: Callable[[], Any], timeout: float = 15.0, what: str = "it") -> Any:
+    """The first true answer of *look*."""
+    deadline = time.monotonic() + timeout
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"{what} did not happen within {timeout} s"
+        time.sleep(0.1)
+    return seen
+
+
+class Device:
+    """One emulator. ``args`` are the connection options of the modules."""
+
+    def __init__(self, folder: Path, name: str, ports: tuple[int, int], *more: str) -> None:
+        self.port, self.control_port = ports
+        self.control = f"http://127.0.0.1:{self.control_port}"
+        self.log = folder / f"{name}.log"
+        self.args = {
+            "hostname": "127.0.0.1",
+            "port": self.port,
+            "username": "admin",
+            "password": PASSWORD,
+            "ca_path": str(folder / "ca.pem"),
+        }
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.auth = ("admin", PASSWORD)
+        self.session.verify = str(folder / "ca.pem")
+        self._names = itertools.count(1)
+        command = [sys.executable, "-m", "lab.bigip", "--listen", f"127.0.0.1:{self.port}"]
+        command += ["--control", f"127.0.0.1:{self.control_port}", "--cert", str(folder / "cert.pem")]
+        command += ["--key", str(folder / "key.pem"), "--password-file", str(folder / "password")]
+        command += ["--config", str(folder / "config.json"), "--monitor-scale", "0.2", "--name", name, *more]
+        path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": path})
+        eventually(self._up, 30, f"the start of {name} (see {self.log})")
+
+    def _up(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        with contextlib.suppress(requests.ConnectionError):
+            return self.session.get(f"{self.control}/healthz", timeout=5).status_code == 200
+        return False
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def rest(self, method: str, path: str, body: Any = None) -> Any:
+        """Straight to the device, beside the modules."""
+        url = f"https://127.0.0.1:{self.port}/mgmt/tm/{path}"
+        answer = self.session.request(method, url, json=body, timeout=10)
+        assert answer.ok, answer.text
+        return answer.json() if answer.content else {}
+
+    def tell(self, path: str, body: Any = None, method: str = "POST") -> Any:
+        """To the control port."""
+        answer = self.session.request(method, f"{self.control}/{path}", json=body, timeout=10)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def state(self) -> dict[str, Any]:
+        return self.tell("state", method="GET")
+
+    def new_pool(self, monitor: str | None = "/Common/health") -> str:
+        name = f"pool-{next(self._names)}"
+        self.rest("POST", "ltm/pool", {"name": name, **({"monitor": monitor} if monitor else {})})
+        return name
+
+    def new_virtual(self, pool: str) -> int:
+        """A virtual server before *pool*; its port on 127.0.0.1."""
+        port = free_port()
+        body = {
+            "name": f"vs-{pool}",
+            "destination": f"/Common/127.0.0.1:{port}",
+            "pool": f"/Common/{pool}",
+            "ipProtocol": "tcp",
+        }
+        self.rest("POST", "ltm/virtual", body)
+        return port
+
+    def members(self, pool: str) -> dict[str, dict[str, Any]]:
+        """What really stands there, by name (``127.0.52.1:8080``)."""
+        (found,) = [item for item in self.state()["pools"] if item["name"] == f"/Common/{pool}"]
+        return {item["name"].rpartition("/")[2]: item for item in found["members"]}
+
+    def standing(self, pool: str, member: Service) -> tuple[str, str]:
+        found = self.members(pool)[member.name]
+        return found["session"], found["state"]
+
+
+def start_device(folder: Path, name: str = "bigip1.lab", ports: tuple[int, int] | None = None, *more: str) -> Device:
+    """Lay certificate, password and configuration into *folder* (once) and start a device."""
+    if not (folder / "ca.pem").exists():
+        authority = trustme.CA()
+        certificate = authority.issue_cert("127.0.0.1")
+        authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+        certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
+        for part in certificate.cert_chain_pems:
+            part.write_to_path(str(folder / "cert.pem"), append=True)
+        (folder / "password").write_text(f"{PASSWORD}\n")
+        send = "GET /health HTTP/1.1\\r\\nHost: lab\\r\\nConnection: close\\r\\n\\r\\n"
+        monitor = {"name": "health", "type": "http", "interval": 2, "timeout": 7, "send": send, "recv": "200 OK"}
+        (folder / "config.json").write_text(json.dumps({"monitors": [monitor], "users": [OPERATOR]}))
+    return Device(folder, name, ports or (free_port(), free_port()), *more)
+
+
+class Service(ThreadingHTTPServer):
+    """What runs on a member: ``/health`` answers 200 while ``healthy``; ``hits`` are other requests."""
+
+    daemon_threads = True
+    _addresses = itertools.count(1)
+
+    def __init__(self, healthy: bool = True) -> None:
+        number = next(self._addresses)
+        self.address = f"127.0.{52 + number // 250}.{1 + number % 250}"
+        super().__init__((self.address, 0), Answer)
+        self.healthy = healthy
+        self.hits = 0
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+
+    @property
+    def name(self) -> str:
+        return f"{self.address}:{self.server_port}"
+
+    @property
+    def row(self) -> dict[str, Any]:
+        return {"address": self.address, "port": self.server_port}
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Connections of these tests are cut on purpose."""
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Service
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        status = 200
+        if self.path == "/health":
+            status = 200 if self.server.healthy else 503
+        else:
+            self.server.hits += 1
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def services(*healthy: bool) -> Iterator[list[Service]]:
+    """One service each."""
+    running = [Service(one) for one in healthy]
+    try:
+        yield running
+    finally:
+        for one in running:
+            one.shutdown()
+            one.server_close()
+
+
+@contextlib.contextmanager
+def held_connection(port: int) -> Iterator[socket.socket]:
+    """A client of a virtual server that has had one answer and keeps its connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        client.sendall(b"GET /work HTTP/1.1\r\nHost: lab\r\n\r\n")
+        assert b"200 OK" in client.recv(4096)
+        yield client
+
+
+def ask(port: int) -> bool:
+    """Whether a new client of a virtual server is served."""
+    try:
+        with held_connection(port):
+            return True
+    except (OSError, AssertionError):
+        return False
