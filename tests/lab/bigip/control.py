@@ -88,7 +88,9 @@ class Control:
         return web.json_response({"name": self.emulator.device.name, "role": self.emulator.device.role})
 
     async def peer_role(self, request: web.Request) -> web.Response:
-        await self.emulator.device.take((await self._json(request))["role"])
+        body = await self._json(request)
+        self.emulator.device.peer_role = body["peer_role"]
+        await self.emulator.device.take(body["role"])
         return web.json_response({"role": self.emulator.device.role})
 
     async def peer_changed(self, _request: web.Request) -> web.Response:

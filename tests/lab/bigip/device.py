@@ -109,11 +109,12 @@ class Device:
             return
         if self.role == "active":
             await self.take("standby")
-            await self.call("POST", "/peer/role", {"role": "active"})
+            await self.call("POST", "/peer/role", {"role": "active", "peer_role": "standby"})
+            self.peer_role = "active"
         else:
-            await self.call("POST", "/peer/role", {"role": "standby"})
+            await self.call("POST", "/peer/role", {"role": "standby", "peer_role": "active"})
+            self.peer_role = "standby"
             await self.take("active")
-        await self._beat()
 
     async def changed(self) -> None:
         """The configuration here changed: both say so until it is synchronized."""
