@@ -85,7 +85,7 @@ func (l *lab) populate(o options) error {
 			return err
 		}
 	}
-	return nil
+	return l.vms.awaitBase(len(rows))
 }
 
 // builder creates VMs with one disk and one NIC.

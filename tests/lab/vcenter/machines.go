@@ -266,3 +266,21 @@ func (m *machines) get(ref types.ManagedObjectReference) machine {
 	}
 	return machine{ref: ref, state: stateOff}
 }
+
+// awaitBase waits until the boot of the base VMs has ended, well or not.
+func (m *machines) awaitBase(count int) error {
+	for deadline := time.Now().Add(2 * readyTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		booted := 0
+		m.mu.Lock()
+		for _, row := range m.rows {
+			if row.base && row.state != stateOff && row.state != stateBooting {
+				booted++
+			}
+		}
+		m.mu.Unlock()
+		if booted == count {
+			return nil
+		}
+	}
+	return fmt.Errorf("the base VMs have not booted within %v", 2*readyTimeout)
+}

@@ -52,6 +52,11 @@ func (l *lab) route(ctx *simulator.Context, method *simulator.Method) (mo.Refere
 		}
 		return nil, nil
 	}
+	if ctx.Session != nil && method.Name == "Fetch" {
+		if collector, ok := ctx.Session.Get(method.This).(*simulator.PropertyCollector); ok {
+			return divert(ctx, method, &fetcher{collector: collector}), nil
+		}
+	}
 	if ctx.Session != nil && slices.Contains(ownMethods, method.Name) {
 		if vm := l.virtualMachine(method.This); vm != nil {
 			return divertVM(ctx, method, &labVM{VirtualMachine: vm, lab: l}), nil
