@@ -8,7 +8,12 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import ConflictError, NotFoundError
+from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import (
+    ConflictError,
+    NotFoundError,
+    RefusedError,
+)
+from ansible_collections.onprem.autoscale.plugins.module_utils._gates import _probe
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Ledger
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._actions import DEFAULT_TTL_S, MEMBER_STATES
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._locks import iso
@@ -175,20 +180,26 @@ class ActionModule(LedgerAction):
         network = spec.network
         candidates = free_addresses(network, args["taken"])
         pool = f"{network.start}-{network.end}"
+        answers: dict[str, str] = {}
 
         def usable(address: str) -> bool:
             if not args["probe"]:
                 return True
-            from ansible_collections.onprem.autoscale.plugins.module_utils._gates import _probe
-
             probe = network.probe
-            return _probe.answers(address, probe.methods, probe.ports, probe.timeout) is None
+            answer = _probe.answers(address, probe.methods, probe.ports, probe.timeout)
+            if answer is not None:
+                answers[address] = answer
+            return answer is None
 
-        if self.check_mode:
-            return ledger.preview_leases(args["group"], wanted, candidates, usable, pool=pool)
-        return ledger.lease_addresses(
-            args["name"], args["group"], wanted, candidates, usable, owner=args["owner"], pool=pool
-        )
+        try:
+            if self.check_mode:
+                return ledger.preview_leases(args["group"], wanted, candidates, usable, pool=pool)
+            return ledger.lease_addresses(
+                args["name"], args["group"], wanted, candidates, usable, owner=args["owner"], pool=pool
+            )
+        except RefusedError as error:
+            error.result["answers"] = answers
+            raise
 
     @staticmethod
     def _victim_rows(plan: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:

@@ -257,6 +257,11 @@ event:
     - Times are seconds since the epoch.
   returned: when an action ends
   type: dict
+answers:
+  description: Which addresses of the pool answer though nobody leased them, and how.
+  returned: failure with RV(code=no_address)
+  type: dict
+  sample: {10.255.48.221: 10.255.48.221 accepts connections on TCP port 22}
 code:
   description:
     - Why the task failed, where a play can act on it - V(locked), V(lock_lost), V(ended), V(other_action),

@@ -232,6 +232,8 @@ class Actions(Locks):
             self._remove_members(connection, group, removed)
             ended = {"state": state, "message": message, "count_after": count_after, "ended_at": now}
             ended["code"] = code or action["code"]
+            if state == "refused" and action["count_before"] is None:
+                ended["count_before"] = count_after  # a refusal changes no count, and has no recorded plan
             connection.execute(sa.update(tables.actions).where(tables.actions.c.ident == ident).values(**ended))
             event_id = self._add_event(connection, {**action, **ended}, event_members)
             if cooldown_until is None and cooldown is not None:

@@ -248,7 +248,8 @@ def test_refusal_at_a_bound_starts_the_cooldown_and_never_shortens_one(ledger, c
     start(ledger)
     ledger.finish_action("web-2", state="refused", code="at_max", cooldown_until=clock.now + 5)
     start(ledger)
-    ledger.finish_action("web-3", state="refused", code="cooldown")
+    event = ledger.finish_action("web-3", state="refused", code="cooldown", count_after=4)
+    assert (event["count_before"], event["count_after"]) == (4, 4)
     assert ledger.cooldowns("web") == {"out": clock.now + 300}
 
 

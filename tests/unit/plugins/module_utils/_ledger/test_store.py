@@ -204,7 +204,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 def test_a_file_without_write_permission_is_named(tmp_path, monkeypatch):
     """Root may write everywhere, so the answer of the system is made up here."""
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(LedgerError, match="permission denied. Check that the folder exists and that this user may"):
+    with pytest.raises(LedgerError, match=r"permission denied\. Check that the folder exists and that this user may"):
         Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
 
 
