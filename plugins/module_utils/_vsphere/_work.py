@@ -180,14 +180,15 @@ def keep_template(params: Params, *, check_mode: bool) -> dict[str, t.Any]:
             after = None if changed else before
     states = {"before": _template_state(before), "after": _template_state(after)}
     if changed and params["state"] == "present" and check_mode:
-        states["after"] = {"state": "present", "name": order.name, "source": order.source}
+        states["after"] = {"state": "present", "name": order.name, "source": order.source, "moid": "(new)"}
     return {"changed": changed, "template": _template_row(after, time.monotonic() - started), "diff": states}
 
 
 def _template_state(machine: Machine | None) -> dict[str, t.Any]:
     if machine is None:
         return {"state": "absent"}
-    return {"state": "present", "name": machine.name, "source": (machine.marks or {}).get("source", "")}
+    source = (machine.marks or {}).get("source", "")
+    return {"state": "present", "name": machine.name, "source": source, "moid": machine.moid}
 
 
 def _template_row(machine: Machine | None, seconds: float) -> dict[str, t.Any]:
