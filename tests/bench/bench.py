@@ -56,7 +56,7 @@ class Bench:
 
     def clones(self, count: int, peer: bool) -> None:
         """One row: ours, the peer's loop, the floor."""
-        setting = f"{count} clones of {CLONE_S:g} s, powered off, wall time of the whole process"
+        setting = f"{count} clones of {CLONE_S:g} s, powered on, no wait for the guest, wall time of the whole process"
         print(f"clones_{count}: ours", end="", flush=True)
         ours = self.clone_playbook("ours", count)
         print(f" {ours:.1f} s; floor", end="", flush=True)

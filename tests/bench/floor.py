@@ -30,7 +30,7 @@ def main() -> None:
     datacenter = content.searchIndex.FindByInventoryPath("DC0")
     template = content.searchIndex.FindByInventoryPath(f"DC0/vm/{arguments['template']}")
     pool = content.searchIndex.FindByInventoryPath("DC0/host/DC0_C0/Resources")
-    spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(pool=pool), powerOn=False, template=False)
+    spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(pool=pool), powerOn=True, template=False)
     tasks = [template.Clone(folder=datacenter.vmFolder, name=name, spec=spec) for name in arguments["names"]]
     WaitForTasks(tasks, service)
     Disconnect(service)

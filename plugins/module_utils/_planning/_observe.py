@@ -29,7 +29,7 @@ def observe(
 ) -> Observed:
     """One group as its backends show it. ``None`` for a source means that it could not be read.
 
-    :param vms: rows ``{name, moid, address, power_state, marks, created, template}``; only those with the group's mark
+    :param vms: rows ``{name, moid, address, power_state, marks, created, is_template}``; only those with the group's mark
         and base members count.
     :param pool_members: rows ``{address, port, availability, in_service}`` of the group's pool.
     :param targets: rows ``{address, labels}`` of the group's Prometheus job; each counts, whatever its health (A5).
@@ -83,7 +83,7 @@ def _add_vms(
     spec: GroupSpec, members: dict[str, Member], base_names: t.Mapping[str, str], rows: t.Iterable[Row]
 ) -> None:
     for row in rows:
-        if row.get("template"):
+        if row.get("is_template"):
             continue
         address, marks = bare_address(row.get("address")), row.get("marks") or {}
         running = _is_on(row)
