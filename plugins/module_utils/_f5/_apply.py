@@ -25,7 +25,6 @@ from ._pools import (
     Pool,
     find_pool,
     pools_using,
-    read_figures,
     read_nodes,
     read_pool,
     refresh,
@@ -218,7 +217,7 @@ class MembersJob:
                     self._check_enabled(want)
             if not waiting or not waiter.pause():
                 break
-            self.pool = refresh(self.pool, read_figures(self.client, self.pool.path))
+            self.pool = refresh(self.client, self.pool)
         for want in waiting:
             member = self._member(want)
             self.report.notes[want.key].timed_out = True
@@ -262,7 +261,7 @@ class MembersJob:
             waiting = [want for want in waiting if want not in idle]
             if not waiting or not waiter.pause():
                 break
-            self.pool = refresh(self.pool, read_figures(self.client, self.pool.path))
+            self.pool = refresh(self.client, self.pool)
         if not waiting:
             return
         left = {want.label: self._member(want).connections for want in waiting}

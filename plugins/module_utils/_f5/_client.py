@@ -41,7 +41,7 @@ BUSY_TEXTS = (
 )
 CODE = re.compile(r"\b(01[0-9a-f]{6}):\d+:")
 EXISTS, MISSING, IN_USE = "01020066", "01020036", "01070110"
-TRANSACTION_STATES_DONE = ("COMPLETED",)
+COMMIT_PATIENCE_S = 5.0
 
 
 class UncertainError(BackendDownError):
@@ -260,16 +260,18 @@ class BigIP:
     def _commit(self, ident: str) -> None:
         path = f"{TRANSACTION}/{ident}"
         answer = self.call("PATCH", path, json={"state": "VALIDATING"})
-        waiter = self.waiter(60.0, 0.5)
-        while answer.get("state") not in TRANSACTION_STATES_DONE:
+        # Errors come with the answer. Some versions still say STARTED in it; how long that lasts does not matter, since
+        # the read that follows every write tells whether it took effect.
+        waiter = self.waiter(COMMIT_PATIENCE_S, 0.5)
+        while answer.get("state") != "COMPLETED":
             if answer.get("state") == "FAILED":
                 raise self._failed(path, str(answer.get("failureReason", "no reason given")))
             if not waiter.pause():
-                raise UncertainError(f"Transaction {ident} on {self.name} is still {answer.get('state')} after 60 s")
+                return
             try:
                 answer = self.get(path)
             except NotFoundError:
-                return  # finished and swept; the read that follows every write tells whether it took effect
+                return
 
     def _failed(self, path: str, reason: str) -> AutoscaleError:
         message = f"{path} on {self.name} failed: {shorten(reason)}"

@@ -13,7 +13,7 @@ import difflib
 import typing as t
 from urllib.parse import unquote
 
-from .._common._errors import InvalidSpecError, NotFoundError
+from .._common._errors import BackendDownError, InvalidSpecError, NotFoundError
 from ._client import BigIP, MissingObjectError
 from ._names import Key, canonical_address, full_name, object_path, split_full_name, split_member_name
 
@@ -48,6 +48,10 @@ class Member:
     @property
     def key(self) -> Key:
         return Key(self.address, self.port)
+
+    @property
+    def full_name(self) -> str:
+        return full_name(self.partition, self.name)
 
     @property
     def standing(self) -> str:
@@ -115,20 +119,19 @@ class Node:
 
 
 def read_pool(client: BigIP, name: str, partition: str) -> Pool:
-    """The pool with its members and their figures (two requests).
+    """The pool with its members and their figures (two requests, however many members).
 
     :raises NotFoundError: names pools that are spelled similarly.
     """
     path = f"{POOLS}/{object_path(partition, name)}"
     try:
         data = client.get(path, {"expandSubcollections": "true"})
-        figures = read_figures(client, path)
     except MissingObjectError:
         raise _missing_pool(client, name, partition) from None
     monitor = str(data.get("monitor") or "").strip()
     items = (data.get("membersReference") or {}).get("items") or []
-    members = [_member(item, partition, monitor, figures) for item in items]
-    return Pool(
+    members = [_member(item, partition, monitor) for item in items]
+    pool = Pool(
         name=name,
         partition=partition,
         monitor=monitor,
@@ -136,6 +139,7 @@ def read_pool(client: BigIP, name: str, partition: str) -> Pool:
         service_down_action=str(data.get("serviceDownAction", "none")),
         members={member.key: member for member in members},
     )
+    return refresh(client, pool)
 
 
 def find_pool(client: BigIP, name: str, partition: str) -> Pool | None:
@@ -146,15 +150,38 @@ def find_pool(client: BigIP, name: str, partition: str) -> Pool | None:
         return None
 
 
-def read_figures(client: BigIP, pool_path: str) -> dict[str, dict[str, t.Any]]:
-    """The live figures of all members in one request, by the member's full name (``/Common/10.0.0.1:80``)."""
-    answer = client.get(f"{pool_path}/members/stats")
-    return {_name_in_url(url): _plain(entry) for url, entry in (answer.get("entries") or {}).items()}
+def refresh(client: BigIP, pool: Pool) -> Pool:
+    """The pool with the live figures of its members: one request for all of them.
 
+    Some versions answer it with the figures of the pool instead (seen with 13.1.0.6); then each member is asked for.
+    A member without figures vanished meanwhile: it is left out, and never taken for one without connections.
 
-def refresh(pool: Pool, figures: t.Mapping[str, t.Mapping[str, t.Any]]) -> Pool:
-    """The pool with newer figures."""
-    members = {key: _with_figures(member, figures) for key, member in pool.members.items()}
+    :raises BackendDownError: when the answers have no connection count.
+    """
+    if not pool.members:
+        return pool
+    figures: dict[str, dict[str, t.Any]] = {}
+    try:
+        answer = client.get(f"{pool.path}/members/stats")
+        for url, entry in (answer.get("entries") or {}).items():
+            figures[_name_in_url(url)] = _plain(entry)
+    except MissingObjectError:
+        raise _missing_pool(client, pool.name, pool.partition) from None
+    members: dict[Key, Member] = {}
+    for key, member in pool.members.items():
+        own = figures.get(member.full_name)
+        if own is None:
+            try:
+                answer = client.get(f"{pool.path}/members/{object_path(member.partition, member.name)}/stats")
+            except MissingObjectError:
+                continue
+            own = next((_plain(entry) for entry in (answer.get("entries") or {}).values()), {})
+        if "serverside.curConns" not in own:
+            raise BackendDownError(
+                f"{client.name} gives no connection count for member {member.full_name} of {pool.full_name}",
+                remedy="Check that the user may read statistics.",
+            )
+        members[key] = _with_figures(member, own)
     return dataclasses.replace(pool, members=members)
 
 
@@ -203,14 +230,12 @@ def _missing_pool(client: BigIP, name: str, partition: str) -> NotFoundError:
     return NotFoundError(f"There is no pool {wanted} on {client.name}", remedy=hint)
 
 
-def _member(
-    item: t.Mapping[str, t.Any], partition: str, pool_monitor: str, figures: t.Mapping[str, t.Mapping[str, t.Any]]
-) -> Member:
+def _member(item: t.Mapping[str, t.Any], partition: str, pool_monitor: str) -> Member:
     name = str(item["name"])
     node, port = split_member_name(name)
     own_monitor = str(item.get("monitor") or "default").strip()
     watched = pool_monitor if own_monitor == "default" else own_monitor
-    member = Member(
+    return Member(
         name=name,
         partition=str(item.get("partition") or partition),
         address=_address(str(item.get("address") or node)),
@@ -223,19 +248,15 @@ def _member(
         connection_limit=int(item.get("connectionLimit", 0)),
         monitored=watched not in ("", "none", "/Common/none"),
     )
-    return _with_figures(member, figures)
 
 
-def _with_figures(member: Member, figures: t.Mapping[str, t.Mapping[str, t.Any]]) -> Member:
-    own = figures.get(full_name(member.partition, member.name))
-    if own is None:
-        return member
+def _with_figures(member: Member, own: t.Mapping[str, t.Any]) -> Member:
     return dataclasses.replace(
         member,
         availability=str(own.get("status.availabilityState", "unknown")),
         enabled_state=str(own.get("status.enabledState", "")),
         reason=str(own.get("status.statusReason", "")),
-        connections=int(own.get("serverside.curConns", 0)),
+        connections=int(own["serverside.curConns"]),
         connections_total=int(own.get("serverside.totConns", 0)),
     )
 

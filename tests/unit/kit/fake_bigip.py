@@ -43,6 +43,7 @@ class FakeBigIP:
         self.commits: list[list[tuple[str, str, Mapping[str, Any] | None]]] = []
         self.faults: list[tuple[str, Callable[[FakeBigIP], None]]] = []
         self.calls: list[tuple[str, str]] = []
+        self.old_stats = False
         self.traffic: list[tuple[str, float]] = []
 
     def add(
@@ -87,7 +88,15 @@ class FakeBigIP:
         name, _slash, rest = path.removeprefix(f"{POOLS}/~Common~").partition("/")
         if name not in self.pools:
             raise MissingObjectError(f"01020036:3: The requested Pool (/Common/{name}) was not found.")
-        return {"entries": self._figures(name)} if rest == "members/stats" else self._pool(name)
+        if rest == "members/stats":
+            return {"entries": self._pool_figures(name) if self.old_stats else self._figures(name)}
+        if rest.endswith("/stats"):
+            member = unquote(rest.removesuffix("/stats").rpartition("~")[2])
+            found = [entry for url, entry in self._figures(name).items() if unquote(url).endswith(f"~{member}/stats")]
+            if not found:
+                raise MissingObjectError("01020036:3: The requested Pool Member was not found.")
+            return {"entries": {f"https://localhost{path}": found[0]}}
+        return self._pool(name)
 
     def _pool(self, name: str) -> dict[str, Any]:
         items = []
@@ -104,6 +113,11 @@ class FakeBigIP:
         if not self.pool_monitor:
             return "unknown"
         return "offline" if member["state"] == "user-down" else self.monitor(member["address"], self.seconds)
+
+    def _pool_figures(self, name: str) -> dict[str, Any]:
+        """What version 13.1.0.6 answers where the figures of all members are asked for."""
+        values = {"activeMemberCnt": {"value": 0}, "serverside.curConns": {"value": 0}, "tmName": {"description": name}}
+        return {f"https://localhost{POOLS}/{name}/members/~Common~{name}/stats": {"nestedStats": {"entries": values}}}
 
     def _figures(self, name: str) -> dict[str, Any]:
         entries = {}

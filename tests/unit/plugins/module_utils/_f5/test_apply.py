@@ -231,6 +231,19 @@ def test_drained_without_waiting_forces_only_the_idle() -> None:
     assert result["failed_members"] == []
 
 
+def test_a_device_that_gives_no_figures_of_all_members_is_asked_for_each() -> None:
+    """Nobody is taken for idle because the answer was about something else (seen with version 13.1.0.6)."""
+    device = FakeBigIP()
+    device.old_stats = True
+    device.add(A)
+    device.add(B)
+    device.connections = lambda address, seconds: 2 if address == B and seconds < 5 else 0
+    rows = run(device, "drained", A, B)["members"]
+    assert [row["drained"] for row in rows] == [True, True]
+    assert rows[0]["seconds"] == 0
+    assert rows[1]["seconds"] >= 5
+
+
 def test_a_drain_can_be_repeated_after_each_of_its_steps() -> None:
     """Invariant 7: also when the member is gone already."""
     device = FakeBigIP()
