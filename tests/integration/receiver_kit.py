@@ -35,11 +35,11 @@ PLAY = """
     journal: "{{ ansible_playbook_python }} {{ folder }}/journal.py {{ folder }}"
   tasks:
     - name: Open
-      ansible.builtin.command: "{{ journal }} open {{ action }} {{ group }} {{ signal_direction }}"
+      ansible.builtin.command: "{{ journal }} open {{ action_id }} {{ group }} {{ signal_direction }}"
     - name: Work
-      ansible.builtin.command: "{{ journal }} work {{ action }} {{ group }} {{ signal_direction }}"
+      ansible.builtin.command: "{{ journal }} work {{ action_id }} {{ group }} {{ signal_direction }}"
     - name: Close
-      ansible.builtin.command: "{{ journal }} close {{ action }} {{ group }} {{ signal_direction }}"
+      ansible.builtin.command: "{{ journal }} close {{ action_id }} {{ group }} {{ signal_direction }}"
 """
 
 JOURNAL = """

@@ -91,7 +91,7 @@ class RunnerExecutor:
         return {
             **self._config.extra_vars,
             "group": job.group,
-            "action": job.ident,
+            "action_id": job.ident,
             "signal_direction": job.direction,
             "signal_source": job.source,
             "signal_reason": job.reason,

@@ -159,7 +159,7 @@ def test_only_ids_are_passed_and_never_in_argv(tmp_path: Path, monkeypatch: pyte
     assert extravars == {
         "site": "main",
         "group": "web",
-        "action": "web-7",
+        "action_id": "web-7",
         "signal_direction": "out",
         "signal_source": "alert",
         "signal_reason": "reason",
