@@ -2,16 +2,16 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Raises an alert for people."""
+"""Raises alerts for people."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: alertmanager_alert
-short_description: Raise an alert in Alertmanager, or end it
+short_description: Raise alerts in Alertmanager, or end them
 version_added: 0.1.0
 description:
-  - Raises one alert, which Alertmanager sends to whom its routes say, and ends by itself after O(duration).
+  - Raises alerts, which Alertmanager sends to whom its routes say, and which end by themselves after O(duration).
   - Meant for what a playbook has to tell people, such as an address pool that is empty or a group at its bound. Labels
     decide who is told and what counts as the same alert; annotations are what people read.
 author:
@@ -32,35 +32,43 @@ attributes:
       - An alert that fires already with the same labels and annotations is left alone until half of O(duration) has
         passed; then it is prolonged, which is a change.
 options:
-  labels:
+  alerts:
     description:
-      - The labels; C(alertname) is one of them.
-    type: dict
+      - The alerts. They go out in one request.
+    type: list
+    elements: dict
     required: true
-  annotations:
-    description:
-      - The annotations, such as C(summary) and C(description).
-    type: dict
-    default: {}
+    suboptions:
+      name:
+        description: Name of the alert; becomes the label C(alertname).
+        type: str
+        required: true
+      labels:
+        description: The other labels. An empty value is left out.
+        type: dict
+        default: {}
+      annotations:
+        description: The annotations, such as C(summary) and C(description).
+        type: dict
+        default: {}
+      generator_url:
+        description: Link to where the alert comes from.
+        type: str
+        default: ''
   duration:
     description:
-      - How long the alert fires from now, in seconds.
+      - How long the alerts fire from now, in seconds.
     type: int
     default: 300
-  generator_url:
-    description:
-      - Link to where the alert comes from.
-    type: str
-    default: ''
   state:
     description:
-      - V(firing) raises the alert, V(resolved) ends it if it fires.
+      - V(firing) raises the alerts, V(resolved) ends those that fire.
     type: str
     choices: [firing, resolved]
     default: firing
   wait:
     description:
-      - Whether to read the alert back until Alertmanager shows it (or shows it no more).
+      - Whether to read the alerts back until Alertmanager shows them (or shows them no more).
   wait_timeout:
     default: 10
 seealso:
@@ -71,35 +79,45 @@ EXAMPLES = r"""
 - name: The address pool is empty
   onprem.autoscale.alertmanager_alert:
     url: http://127.0.0.1:9093
-    labels:
-      alertname: AutoscaleNoFreeAddress
-      group: web
-      severity: critical
-    annotations:
-      summary: Group web cannot grow, all its addresses are taken
+    alerts:
+      - name: AutoscaleAddressPoolEmpty
+        labels:
+          group: web
+          severity: critical
+        annotations:
+          summary: Group web cannot grow, all its addresses are taken
     duration: 600
 
 - name: There are addresses again
   onprem.autoscale.alertmanager_alert:
     url: http://127.0.0.1:9093
-    labels:
-      alertname: AutoscaleNoFreeAddress
-      group: web
-      severity: critical
+    alerts:
+      - name: AutoscaleAddressPoolEmpty
+        labels:
+          group: web
+          severity: critical
     state: resolved
 """
 
 RETURN = r"""
-alert:
-  description: The alert as Alertmanager shows it; as asked for where it shows none.
+alerts:
+  description: The alerts as Alertmanager shows them; as asked for where it shows none.
   returned: success
-  type: dict
+  type: list
+  elements: dict
   contains:
+    name:
+      description: Name of the alert.
+      type: str
+      sample: AutoscaleAddressPoolEmpty
+    changed:
+      description: Whether it was raised, prolonged or ended.
+      type: bool
     labels:
       description: Its labels.
       type: dict
       sample:
-        alertname: AutoscaleNoFreeAddress
+        alertname: AutoscaleAddressPoolEmpty
         group: web
     annotations:
       description: Its annotations.
@@ -140,17 +158,25 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._common._waiter i
 
 SPEC = ArgumentSpec(
     {
-        "labels": {"type": "dict", "required": True},
-        "annotations": {"type": "dict", "default": {}},
+        "alerts": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": {
+                "name": {"type": "str", "required": True},
+                "labels": {"type": "dict", "default": {}},
+                "annotations": {"type": "dict", "default": {}},
+                "generator_url": {"type": "str", "default": ""},
+            },
+        },
         "duration": {"type": "int", "default": 300},
-        "generator_url": {"type": "str", "default": ""},
         "state": {"type": "str", "choices": ["firing", "resolved"], "default": "firing"},
     }
 )
 
 
 def work(module: AnsibleModule) -> dict[str, t.Any]:
-    """Raise or end the alert."""
+    """Raise or end the alerts."""
     require_library(module, "requests", _http.HAS_REQUESTS, _http.REQUESTS_IMPORT_ERROR)
     params = module.params
     if params["duration"] <= 0:
@@ -158,11 +184,9 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     with AlertmanagerClient.from_params(params) as client:
         return _alert.ensure(
             client,
-            labels=params["labels"],
-            annotations=params["annotations"],
+            [_alert.Alert(**alert) for alert in params["alerts"]],
             firing=params["state"] == "firing",
             duration=params["duration"],
-            generator_url=params["generator_url"],
             waiter=Waiter(params["wait_timeout"], min(params["wait_interval"], 0.2)) if params["wait"] else None,
             now=datetime.datetime.now(datetime.timezone.utc),
             check_mode=module.check_mode,

@@ -37,12 +37,13 @@ attributes:
 options:
   name:
     description:
-      - Name of the job.
+      - What the job is known by here; it stands in the marks of the block, or names the fragment file.
     type: str
     required: true
   job:
     description:
-      - The job as an entry of C(scrape_configs); C(job_name) may be left out. Required with O(state=present).
+      - The job as an entry of C(scrape_configs). Its C(job_name) is O(name) by default; when it changes, the job is
+        renamed in place. Required with O(state=present).
       - Give secrets as files (C(password_file), C(credentials_file)), not as values.
     type: dict
   method:
@@ -93,6 +94,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+job_name:
+  description: The name of the job in Prometheus.
+  returned: success
+  type: str
+  sample: web
 method:
   description: Where the job is (or would be) kept, V(fragment) or V(block).
   returned: success

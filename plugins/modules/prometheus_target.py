@@ -65,10 +65,15 @@ options:
     description:
       - V(present) puts the targets in and leaves others alone.
       - V(absent) takes them out and leaves others alone.
-      - V(exact) makes them the only ones.
+      - V(exact) makes them the only ones, or the only ones within O(scope).
     type: str
     choices: [present, absent, exact]
     default: present
+  scope:
+    description:
+      - With O(state=exact), only targets that carry all these labels are taken out; others are left alone.
+    type: dict
+    default: {}
   allow_partial:
     description:
       - Whether a call succeeds when some, but not all, of its targets are scraped in time; the others stand in
@@ -113,6 +118,17 @@ EXAMPLES = r"""
     targets:
       - address: 10.255.48.221:9100
     state: absent
+
+- name: The base members of a group are what the declaration says; members that were launched stay
+  onprem.autoscale.prometheus_target:
+    path: /etc/prometheus/autoscale/targets/web.json
+    state: exact
+    scope:
+      base: "true"
+    labels:
+      base: "true"
+    targets:
+      - address: 10.255.48.11:9100
 
 - name: The file goes as a whole
   onprem.autoscale.prometheus_target:
@@ -198,6 +214,7 @@ SPEC = ArgumentSpec(
         "labels": {"type": "dict", "default": {}},
         "job": {"type": "str"},
         "state": {"type": "str", "choices": ["present", "absent", "exact"], "default": "present"},
+        "scope": {"type": "dict", "default": {}},
         "allow_partial": {"type": "bool", "default": False},
     },
     required_if=[("state", "present", ["targets"]), ("state", "exact", ["targets"])],
@@ -208,7 +225,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     """Write, wait, and tell."""
     params = module.params
     wish = _targets.TargetFile(
-        params["path"], params["targets"], params["labels"], params["state"], params["job"] or ""
+        params["path"], params["targets"], params["labels"], params["state"], params["job"] or "", params["scope"]
     )
     asks = bool(params["url"] and params["wait"] and not module.check_mode)
     if asks and not wish.job:

@@ -186,8 +186,13 @@ class TestAlert:
     def alert(self, server: kit.Server) -> dict[str, Any]:
         return {
             "url": server.url,
-            "labels": {"alertname": "AutoscaleNoFreeAddress", "group": "web"},
-            "annotations": {"summary": 'Group "web" cannot grow'},
+            "alerts": [
+                {
+                    "name": "AutoscaleAddressPoolEmpty",
+                    "labels": {"group": "web"},
+                    "annotations": {"summary": 'Group "web" cannot grow'},
+                }
+            ],
             "duration": 600,
         }
 
@@ -198,14 +203,15 @@ class TestAlert:
         seen = run_module("alertmanager_alert", alert)
         assert not seen["failed"], seen
         assert seen["changed"]
-        assert seen["alert"]["fingerprint"]
+        assert seen["alerts"][0]["fingerprint"]
         rows = server.get("/api/v2/alerts")
-        assert [row["labels"] for row in rows] == [alert["labels"]]
-        assert rows[0]["annotations"] == alert["annotations"]
+        assert [row["labels"] for row in rows] == [{"alertname": "AutoscaleAddressPoolEmpty", "group": "web"}]
+        assert rows[0]["annotations"] == alert["alerts"][0]["annotations"]
         for check in (True, False):
             assert not run_module("alertmanager_alert", alert, check=check)["changed"]
 
-        seen = run_module("alertmanager_alert", {**alert, "annotations": {"summary": "other"}})
+        other = {**alert["alerts"][0], "annotations": {"summary": "other"}}
+        seen = run_module("alertmanager_alert", {**alert, "alerts": [other]})
         assert seen["changed"]
         assert server.get("/api/v2/alerts")[0]["annotations"] == {"summary": "other"}
         assert run_module("alertmanager_alert", {**alert, "duration": 6000})["changed"], "prolonged"
@@ -215,19 +221,22 @@ class TestAlert:
         assert server.get("/api/v2/alerts") == []
         assert not run_module("alertmanager_alert", gone)["changed"]
 
-    def test_a_second_alert_is_another_one(self, run_module: Run, server: kit.Server, alert: dict[str, Any]) -> None:
-        """A superset of labels is not the same alert."""
-        assert run_module("alertmanager_alert", {**alert, "labels": {**alert["labels"], "site": "a"}})["changed"]
+    def test_several_at_once(self, run_module: Run, server: kit.Server, alert: dict[str, Any]) -> None:
+        """A superset of labels is not the same alert, and each row says whether it changed."""
         assert run_module("alertmanager_alert", alert)["changed"]
+        first = alert["alerts"][0]
+        both = {**alert, "alerts": [first, {**first, "labels": {"group": "web", "site": "a", "empty": ""}}]}
+        seen = run_module("alertmanager_alert", both)
+        assert [row["changed"] for row in seen["alerts"]] == [False, True]
         assert len(server.get("/api/v2/alerts")) == 2
 
     def test_bad_input_and_backend_down(self, run_module: Run, server: kit.Server, alert: dict[str, Any]) -> None:
-        seen = run_module("alertmanager_alert", {**alert, "labels": {"group": "web"}})
-        assert seen["failed"]
-        assert "alertname" in seen["msg"]
-        seen = run_module("alertmanager_alert", {**alert, "labels": {"alertname": "A", "a-b": "c"}})
+        seen = run_module("alertmanager_alert", {**alert, "alerts": [{"name": "A", "labels": {"a-b": "c"}}]})
         assert seen["failed"]
         assert "a-b" in seen["msg"]
+        seen = run_module("alertmanager_alert", {**alert, "duration": 0})
+        assert seen["failed"]
+        assert "duration" in seen["msg"]
         server.stop()
         seen = run_module("alertmanager_alert", alert)
         assert seen["failed"]

@@ -193,7 +193,20 @@ class TestScrapeJob:
     ) -> None:
         seen = run_module("prometheus_scrape_job", {**job_args(server, common), "name": "self"})
         assert seen["failed"]
-        assert "did not write" in seen["msg"]
+        assert "is not ours" in seen["msg"]
+
+    def test_a_job_is_renamed_in_place(self, run_module: Run, server: kit.Server, common: dict[str, Any]) -> None:
+        """A2: changing the job's name leaves no old job behind."""
+        first = server.config.read_bytes()
+        assert run_module("prometheus_scrape_job", job_args(server, common))["changed"]
+        seen = run_module("prometheus_scrape_job", job_args(server, common, job_name="web-frontend"))
+        assert not seen["failed"], seen
+        assert seen["changed"]
+        assert job_names(server) == ["self", "web-frontend"]
+        seen = run_module("prometheus_scrape_job", {**common, "name": "web", "state": "absent"})
+        assert (seen["changed"], seen["job_name"]) == (True, "web-frontend")
+        assert job_names(server) == ["self"]
+        assert server.config.read_bytes() == first
 
     def test_two_groups_come_and_go_in_any_order(
         self, run_module: Run, server: kit.Server, common: dict[str, Any]

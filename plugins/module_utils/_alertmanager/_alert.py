@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Private to the collection; may change without notice.
 
-An alert that this project raises for people (A8, A11). Alertmanager ends it by itself when its time is over.
+Alerts that this project raises for people (A8, A11). Alertmanager ends them by itself when their time is over.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 import re
 import typing as t
+from dataclasses import dataclass, field
 
 from .._common._errors import InvalidSpecError, WaitTimeoutError
 from .._common._waiter import Waiter
@@ -19,51 +20,88 @@ from ._client import AlertmanagerClient
 _LABEL = re.compile(r"^[a-zA-Z_][a-zA-Z0-9_]*$")
 
 
+@dataclass(frozen=True)
+class Alert:
+    """What people shall be told. ``name`` is the label ``alertname``."""
+
+    name: str
+    labels: t.Mapping[str, t.Any] = field(default_factory=dict)
+    annotations: t.Mapping[str, t.Any] = field(default_factory=dict)
+    generator_url: str = ""
+
+
 def ensure(
     client: AlertmanagerClient,
+    alerts: t.Sequence[Alert],
     *,
-    labels: t.Mapping[str, t.Any],
-    annotations: t.Mapping[str, t.Any],
     firing: bool,
     duration: float,
-    generator_url: str,
     waiter: Waiter | None,
     now: datetime.datetime,
     check_mode: bool,
 ) -> dict[str, t.Any]:
-    """Raise, prolong or end the alert with these labels.
+    """Raise, prolong or end the alerts with exactly these labels.
 
     An alert that fires already with the same annotations, and has more than half of *duration* (seconds) to go, is left
     alone.
 
-    :returns: ``changed``, ``alert`` (``{labels, annotations, starts_at, ends_at, fingerprint}``), ``diff``.
+    :returns: ``changed``, ``alerts`` (``{name, changed, labels, annotations, starts_at, ends_at, fingerprint}``),
+        ``diff``.
     """
-    wanted, notes = _names("labels", labels), _names("annotations", annotations)
-    if not wanted.get("alertname"):
-        raise InvalidSpecError("labels.alertname is missing", remedy="Every alert has a name.")
-    found = client.alert(wanted)
-    if firing:
-        left = (_time(found["endsAt"]) - now).total_seconds() if found else 0.0
-        changed = found is None or found.get("annotations") != notes or left < duration / 2
-        ends = now + datetime.timedelta(seconds=duration)
-    else:
-        changed, ends = found is not None, now
-    diff = {"before": _shown(found), "after": _shown({"labels": wanted, "annotations": notes} if firing else None)}
-    if changed and not check_mode:
-        alert = {"labels": wanted, "annotations": notes, "endsAt": ends.isoformat()}
-        if not found:
-            alert["startsAt"] = now.isoformat()
-        if generator_url:
-            alert["generatorURL"] = generator_url
-        client.post_alert(alert)
-        found = _confirm(client, wanted, firing, waiter)
-    return {"changed": changed, "alert": _row(found, wanted, notes), "diff": diff}
+    ends = now + datetime.timedelta(seconds=duration) if firing else now
+    rows, posts, diffs = [], [], []
+    for alert in alerts:
+        labels = {**_names("labels", alert.labels), "alertname": alert.name}
+        notes = _names("annotations", alert.annotations)
+        if not alert.name:
+            raise InvalidSpecError("An alert has no name", remedy="Give name, which becomes the label alertname.")
+        found = client.alert(labels)
+        changed = _must_change(found, notes, now, duration) if firing else found is not None
+        if changed:
+            posts.append(_post(labels, notes, alert.generator_url, found, now, ends))
+        after = {"labels": labels, "annotations": notes} if firing else None
+        diffs.append((_shown(found), _shown(after)))
+        rows.append({"name": alert.name, "changed": changed, **_row(found, labels, notes)})
+    if posts and not check_mode:
+        client.post_alerts(posts)
+        for row in rows:
+            if row["changed"]:
+                row.update(_row(_confirm(client, row["labels"], firing, waiter), row["labels"], row["annotations"]))
+    return {
+        "changed": bool(posts),
+        "alerts": rows,
+        "diff": {"before": [before for before, _ in diffs], "after": [after for _, after in diffs]},
+    }
+
+
+def _must_change(
+    found: t.Mapping[str, t.Any] | None, notes: t.Mapping[str, str], now: datetime.datetime, duration: float
+) -> bool:
+    if found is None or found.get("annotations") != notes:
+        return True
+    return (_time(found["endsAt"]) - now).total_seconds() < duration / 2
+
+
+def _post(
+    labels: t.Mapping[str, str],
+    annotations: t.Mapping[str, str],
+    generator_url: str,
+    found: t.Mapping[str, t.Any] | None,
+    now: datetime.datetime,
+    ends: datetime.datetime,
+) -> dict[str, t.Any]:
+    alert: dict[str, t.Any] = {"labels": dict(labels), "annotations": dict(annotations), "endsAt": ends.isoformat()}
+    if found is None:
+        alert["startsAt"] = now.isoformat()
+    if generator_url:
+        alert["generatorURL"] = generator_url
+    return alert
 
 
 def _confirm(
     client: AlertmanagerClient, labels: t.Mapping[str, str], firing: bool, waiter: Waiter | None
 ) -> dict[str, t.Any] | None:
-    """Read back until Alertmanager shows it (it takes alerts in by a queue)."""
+    """Read back until Alertmanager shows it, or shows it no more."""
     while True:
         found = client.alert(labels)
         if waiter is None or (found is not None) == firing:
@@ -97,6 +135,7 @@ def _shown(alert: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
 def _row(
     found: t.Mapping[str, t.Any] | None, labels: t.Mapping[str, str], annotations: t.Mapping[str, str]
 ) -> dict[str, t.Any]:
+    """What a reader gets; times are empty for an alert that does not fire."""
     source = found or {}
     return {
         "labels": dict(source.get("labels", labels)),

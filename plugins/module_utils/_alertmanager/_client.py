@@ -61,9 +61,9 @@ class AlertmanagerClient:
         rows = self.http.get_json("/api/v2/alerts", params=filters)
         return next((row for row in rows if row.get("labels") == dict(labels)), None)
 
-    def post_alert(self, alert: t.Mapping[str, t.Any]) -> None:
-        """Raise, prolong or end one alert. :raises RefusedError: Alertmanager found it invalid."""
-        self.http.request("POST", "/api/v2/alerts", json=[dict(alert)])
+    def post_alerts(self, alerts: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+        """Raise, prolong or end alerts. :raises RefusedError: Alertmanager found one invalid."""
+        self.http.request("POST", "/api/v2/alerts", json=[dict(alert) for alert in alerts])
 
     def __enter__(self) -> AlertmanagerClient:
         return self

@@ -29,7 +29,10 @@ _PLAIN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
 @dataclass(frozen=True)
 class ScrapeJob:
-    """What is wanted. ``job`` is one entry of ``scrape_configs``; ``None`` means that there shall be no such job."""
+    """What is wanted. ``job`` is one entry of ``scrape_configs``; ``None`` means that there shall be no such job.
+
+    ``name`` stands in the marks or is the name of the fragment; ``job_name`` is the same unless ``job`` says otherwise.
+    """
 
     name: str
     job: t.Mapping[str, t.Any] | None
@@ -44,7 +47,8 @@ def ensure(
 ) -> dict[str, t.Any]:
     """Make it so: check, install, reload, verify, or put everything back.
 
-    :returns: ``changed``, ``method``, ``path`` (the file that holds the job), ``created_directories``, ``diff``.
+    :returns: ``changed``, ``job_name``, ``method``, ``path`` (the file that holds the job), ``created_directories``,
+        ``diff``.
     """
     body = _body(wish)
     with _atomic_file.locked(_atomic_file.resolve(wish.config_file)):
@@ -52,10 +56,11 @@ def ensure(
         marker = Marker("job", wish.name)
         method, fragment = _place(wish, main)
         own = owned_file(fragment, main.path) if fragment else None
-        foreign = _names_of_others(main, marker)
-        if body is not None and wish.name in foreign:
+        old = _old_job_name(main, own, marker)
+        job_name = body["job_name"] if body is not None else old or wish.name
+        if body is not None and job_name in _names_of_others(main, marker):
             raise ConflictError(
-                f"{main.path} has a job {wish.name} that this collection did not write",
+                f"{main.path} has a job {job_name} that is not ours",
                 remedy="Remove that job, or give this one another name.",
             )
         block = body if method == "block" else None
@@ -70,7 +75,7 @@ def ensure(
         changed = converge(
             files,
             reload=client.reload,
-            loaded=lambda: _loaded(client, wish.name, body is not None, method),
+            loaded=lambda: _loaded(client, job_name, old, body is not None, method),
             what=f"Scrape job {wish.name} in {main.path}",
             waiter=waiter,
             remedy=lambda: _advice(client, main),
@@ -79,6 +84,7 @@ def ensure(
     path = fragment if method == "fragment" and fragment else main.path
     return {
         "changed": changed or bool(created),
+        "job_name": job_name,
         "method": method,
         "path": str(path),
         "created_directories": created,
@@ -89,12 +95,8 @@ def ensure(
 def _body(wish: ScrapeJob) -> dict[str, t.Any] | None:
     if wish.job is None:
         return None
-    name = wish.job.get("job_name", wish.name)
-    if name != wish.name:
-        raise InvalidSpecError(
-            f"job.job_name is {name!r} and name is {wish.name!r}", remedy="Leave job_name out, or make both the same."
-        )
-    return {"job_name": wish.name, **{key: value for key, value in wish.job.items() if key != "job_name"}}
+    name = wish.job.get("job_name") or wish.name
+    return {"job_name": name, **{key: value for key, value in wish.job.items() if key != "job_name"}}
 
 
 def _place(wish: ScrapeJob, main: MainConfig) -> tuple[str, Path | None]:
@@ -131,6 +133,15 @@ def _edit(text: str, body: t.Any, marker: Marker) -> str:
     if body is None:
         return _marked_block.remove_item(text, LIST, marker)
     return _marked_block.put_item(text, LIST, body, marker)
+
+
+def _old_job_name(main: MainConfig, own: ManagedFile | None, marker: Marker) -> str:
+    """What our job is called now; empty when there is none."""
+    item = _marked_block.block_item(main.text, marker)
+    if item is None and own is not None and own.before is not None:
+        items = _marked_block.parse(own.text(), str(own.path)).get("scrape_configs")
+        item = items[0] if isinstance(items, list) and items else None
+    return str(item.get("job_name", "")) if isinstance(item, dict) else ""
 
 
 def _names_of_others(main: MainConfig, marker: Marker) -> set[str]:
@@ -179,7 +190,10 @@ def _target_folders(body: t.Mapping[str, t.Any] | None, base: Path) -> list[Path
     return [folder for folder in folders if not glob.has_magic(str(folder))]
 
 
-def _loaded(client: PrometheusClient, name: str, wanted: bool, method: str) -> bool:
+def _loaded(client: PrometheusClient, name: str, old: str, wanted: bool, method: str) -> bool:
+    """Whether Prometheus has the job (or has it no more), and no job by the name that ours had before."""
+    if wanted and old and old != name and client.job_known(old):
+        return False
     if client.job_known(name) == wanted:
         return True
     # From 2.43 up to 3.0 a job from a fragment shows nowhere until it has a target; that the fragments are read at all

@@ -57,7 +57,7 @@ def wanted(rows: t.Sequence[t.Mapping[str, t.Any]], common: t.Mapping[str, t.Any
         found = _ADDRESS.match(address)
         if not found or not 0 < int(found.group("port")) < 65536:
             faults.append(f"address {address!r} is not host:port")
-        labels = {str(name): _value(value) for name, value in {**(common or {}), **(row.get("labels") or {})}.items()}
+        labels = texts({**(common or {}), **(row.get("labels") or {})})
         faults += [f"label {name!r} of {address} is not a label name" for name in labels if not _LABEL.match(name)]
         if result.get(address, labels) != labels:
             faults.append(f"address {address} is given twice with different labels")
@@ -105,6 +105,11 @@ def take_out(groups: Groups, gone: t.Collection[str]) -> Groups:
 def render(groups: Groups) -> bytes:
     """The file: two-space JSON with a line end."""
     return (json.dumps(groups, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def texts(labels: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Label values as Prometheus takes them: strings."""
+    return {str(name): _value(value) for name, value in labels.items()}
 
 
 def _value(value: t.Any) -> str:

@@ -21,13 +21,17 @@ from ._client import PrometheusClient
 
 @dataclass(frozen=True)
 class TargetFile:
-    """What is wanted. ``targets`` are rows ``{address, labels}``; ``None`` with ``absent`` means the whole file."""
+    """What is wanted. ``targets`` are rows ``{address, labels}``; ``None`` with ``absent`` means the whole file.
+
+    ``exact`` removes only targets that carry all labels of ``scope``.
+    """
 
     path: str
     targets: t.Sequence[t.Mapping[str, t.Any]] | None
     labels: t.Mapping[str, t.Any] = field(default_factory=dict)
     state: str = "present"  # present | absent | exact
     job: str = ""
+    scope: t.Mapping[str, t.Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,9 @@ def _edit(wish: TargetFile, rows: t.Mapping[str, t.Mapping[str, str]], path: Pat
     if wish.state == "present":
         after = _target_file.put(groups, rows)
     elif wish.state == "exact":
-        after = _target_file.put(_target_file.take_out(groups, set(before) - set(rows)), rows)
+        scope = _target_file.texts(wish.scope).items()
+        extra = {address for address, labels in before.items() if address not in rows and scope <= labels.items()}
+        after = _target_file.put(_target_file.take_out(groups, extra), rows)
     elif wish.targets is None:
         return Edit(path, content, None, tuple(before), frozenset(before), 0)
     else:
