@@ -17,7 +17,7 @@ from ._spec import GroupSpec
 from ._state import Member, Observed
 
 Row = t.Mapping[str, t.Any]
-Rows = t.Iterable[Row] | None
+Rows = t.Iterable[Row]
 
 #: States of the ledger in which a member counts though vCenter may not show its VM yet.
 _IN_FLIGHT = ("planned", "launching")
@@ -25,7 +25,13 @@ _TRUE = ("true", "yes", "1", "on")
 
 
 def observe(
-    spec: GroupSpec, *, vms: Rows, pool_members: Rows, targets: Rows, ledger_members: Rows, now: float | None = None
+    spec: GroupSpec,
+    *,
+    vms: Rows | None,
+    pool_members: Rows | None,
+    targets: Rows | None,
+    ledger_members: Rows | None,
+    now: float | None = None,
 ) -> Observed:
     """One group as its backends show it. ``None`` for a source means that it could not be read.
 
@@ -107,7 +113,7 @@ def _key(members: t.Mapping[str, Member], row: Row) -> str:
     return row["name"] if row["name"] not in members else f"{row['name']} {row.get('moid') or len(members)}"
 
 
-def _add_ledger(spec: GroupSpec, members: dict[str, Member], rows: t.Iterable[Row]) -> None:
+def _add_ledger(spec: GroupSpec, members: dict[str, Member], rows: Rows) -> None:
     for row in rows:
         if row.get("group_name", spec.name) != spec.name:
             continue
@@ -132,7 +138,7 @@ def _by_address(members: t.Mapping[str, Member]) -> dict[str, str]:
     return {member.address: key for key, member in members.items() if member.address}
 
 
-def _add_pool(spec: GroupSpec, members: dict[str, Member], rows: t.Iterable[Row]) -> int:
+def _add_pool(spec: GroupSpec, members: dict[str, Member], rows: Rows) -> int:
     """Mark who is in service, and count them; pool members that are nobody of the group do not count (invariant 9)."""
     keys = _by_address(members)
     for row in rows:
@@ -148,7 +154,7 @@ def _add_pool(spec: GroupSpec, members: dict[str, Member], rows: t.Iterable[Row]
     return sum(member.in_service for member in members.values())
 
 
-def _add_targets(spec: GroupSpec, members: dict[str, Member], rows: t.Iterable[Row]) -> int:
+def _add_targets(spec: GroupSpec, members: dict[str, Member], rows: Rows) -> int:
     """Mark who is registered, and count the job's targets, each address once."""
     keys = _by_address(members)
     seen = set()
