@@ -35,8 +35,8 @@ def observe(
 ) -> Observed:
     """One group as its backends show it. ``None`` for a source means that it could not be read.
 
-    :param vms: rows ``{name, moid, address, power_state, marks, created, is_template}``; only those with the group's mark
-        and base members count.
+    :param vms: rows ``{name, moid, address, power_state, marks, created, is_template}``; only those with the group's
+        mark and base members count.
     :param pool_members: rows ``{address, port, availability, in_service}`` of the group's pool.
     :param targets: rows ``{address, labels}`` of the group's Prometheus job; each counts, whatever its health (A5).
     :param ledger_members: rows ``{name, address, moid, state, created_at}``.
