@@ -77,7 +77,7 @@ def test_only_the_group_s_own_mark_counts(make_spec: t.Any) -> None:
         vm("web-1", marks={"group": "shop"}),
         vm("web-2", marks={}),
         vm("web-3", marks=None),
-        vm("web-template", template=True),
+        vm("web-template", is_template=True),
     ]
     assert by_name(look(make_spec(), vms=strangers)).keys() == {"web-base-1"}
 
