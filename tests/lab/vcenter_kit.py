@@ -78,7 +78,7 @@ class VCenter:
             *("-clone-time", f"{clone}s", "-boot-time", f"{boot}s", "-shutdown-time", f"{shutdown}s"),
             *("-base", base, "-hosts", str(hosts), "-guest-capacity", str(capacity)),
             *("-guest-port", str(self.guest_port), "-guest-exporter-port", str(self.exporter_port)),
-            *("-guest-log-dir", str(folder / "guests")),
+            *("-guest-log-dir", str(folder / "guests"), "-state-dir", str(folder)),
         ]
         if guests:
             self.command += ["-guest-binary", str(build_go("guest"))]

@@ -30,7 +30,7 @@ type options struct {
 	user, passwordFile                 string
 	times                              times
 	guest                              guestOptions
-	base, template, golden             string
+	base, template, golden, stateDir   string
 	hosts                              int
 }
 
@@ -56,6 +56,7 @@ func parseOptions() options {
 	flag.StringVar(&o.base, "base", "web-base-1=127.0.48.11,web-base-2=127.0.48.12", "VMs that are there and on from the start: name=address, ...")
 	flag.StringVar(&o.template, "template", "web-template", "name of the template")
 	flag.StringVar(&o.golden, "golden", "web-golden", "name of a powered-off VM that is no template")
+	flag.StringVar(&o.stateDir, "state-dir", "", "folder for the datastores' files, emptied at the start; none: a temporary folder")
 	flag.IntVar(&o.hosts, "hosts", 2, "hosts of the cluster")
 	flag.Parse()
 	return o
@@ -88,6 +89,11 @@ func run() error {
 		}
 	}
 
+	if o.stateDir != "" {
+		if err := useStateDir(o.stateDir); err != nil {
+			return fmt.Errorf("-state-dir: %w", err)
+		}
+	}
 	lab, err := newLab(o)
 	if err != nil {
 		return err
@@ -117,6 +123,22 @@ func run() error {
 	case err := <-failed:
 		return err
 	}
+}
+
+// useStateDir has the simulator keep its files in a folder of the caller's. What a killed run left
+// there goes; nothing else in the folder is touched.
+func useStateDir(path string) error {
+	folder, err := filepath.Abs(filepath.Join(path, "datastores"))
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	return os.Setenv("TMPDIR", folder) // the simulator asks the system for temporary folders
 }
 
 // readPassword reads the first line of the file.
