@@ -17,7 +17,9 @@ BASE = {"address": "10.255.48.11", "port": 8080, "availability": "available", "i
 
 
 def vm(name: str, address: str = "", **more: t.Any) -> dict[str, t.Any]:
-    row = {"name": name, "moid": f"moid-{name}", "address": address, "power_state": "poweredOn", "is_template": False}
+    row = {"name": name, "moid": f"moid-{name}", "address": address, "power_state": "poweredOn"}
+    # `template` is the name of what it was cloned from: every member has one.
+    row |= {"template": "web-template", "is_template": False}
     return {**row, "marks": {"group": "web", "action": "web-1"}, **more}
 
 
