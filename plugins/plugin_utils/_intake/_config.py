@@ -229,6 +229,8 @@ def _build(data: dict[str, t.Any], base: Path) -> Config:
     for name in ("private_data_root", "ansible_playbook"):
         if name in executor:
             executor[name] = full(executor[name])
+    # The play reads the same specs as the receiver, wherever its inventory lies.
+    executor["extra_vars"] = {"scaling_groups_dir": str(values["scaling_groups_dir"]), **executor.get("extra_vars", {})}
     return Config(executor=ExecutorConfig(**executor), **values)
 
 

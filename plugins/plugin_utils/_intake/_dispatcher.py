@@ -313,5 +313,5 @@ def judge(outcome: Outcome, action: t.Mapping[str, str] | None) -> tuple[str, st
     if outcome.state is not State.FINISHED:
         return "again", outcome.message or outcome.state.value
     if state is None:  # the play never opened an action: refused before it began, or it keeps no journal
-        return ("succeeded", "") if outcome.good else ("failed", outcome.message)
+        return ("succeeded", "it opened no action in this ledger") if outcome.good else ("failed", outcome.message)
     return "again", outcome.message or "it ended without closing its action"

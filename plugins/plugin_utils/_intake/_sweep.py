@@ -8,6 +8,7 @@ Asks Prometheus itself which alerts fire: a delivery that never came costs one p
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import typing as t
 
@@ -44,12 +45,12 @@ class Sweep:
         retrying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(3),
             wait=tenacity.wait_exponential_jitter(initial=0.2, max=2),
-            retry=tenacity.retry_if_exception_type((aiohttp.ClientConnectionError, TimeoutError)),
+            retry=tenacity.retry_if_exception_type((aiohttp.ClientConnectionError, asyncio.TimeoutError)),
             reraise=True,
         )
         try:
             return parse_prometheus(await retrying(self._get))
-        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError, ValueError, OSError) as error:
             raise SweepError(f"{self._config.prometheus_url} did not say what fires: {error or 'timeout'}") from error
 
     async def _get(self) -> t.Any:
