@@ -24,7 +24,12 @@ PROFILES = {
     "http": ["http"],
     "client-ssl": ["clientssl"],
     "server-ssl": ["serverssl"],
-    "source-addr": ["source_addr"],
+    "diameter": ["diameter"],
+    "sip": ["sip"],
+    "session": ["sipsession", "sipsession-alg"],
+    "dhcpv4": ["dhcpv4", "dhcpv4_fwd"],
+    "dhcpv6": ["dhcpv6", "dhcpv6_fwd"],
+    "one-connect": ["oneconnect"],
 }
 
 

@@ -159,7 +159,10 @@ class Config:
         values = kind.clean(body)
         for name, value in values.items():
             if name in kind.fixed:
-                if value is not None and value != item.get(name, value):
+                known = item.get(name, value)
+                if isinstance(value, dict) and isinstance(known, dict):
+                    value = {**known, **value}
+                if value is not None and value != known:
                     raise configuration_error(f"{name} of {item['name']} may not be changed after its creation.")
                 continue
             if value is None:
@@ -174,7 +177,7 @@ class Config:
             return
         for path in names.monitor_names(rule)[0]:
             if self.find_monitor(path) is None:
-                raise not_found("Monitor", path)
+                raise ApiError(400, f"01070022:3: The monitor template {path} was not found.")
         item["monitor"] = names.monitor_rule(rule)
 
     # -- pools and members ---------------------------------------------------------------------------------------------

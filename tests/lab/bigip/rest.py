@@ -18,6 +18,7 @@ from .auth import User
 from .device import GROUP
 from .errors import ApiError, not_found, unknown_path
 from .faults import Fault
+from .names import from_uri
 from .system import System, sync_target
 from .transactions import Command
 from .view import query
@@ -161,6 +162,10 @@ class Rest:
         emulator = self.emulator
         if parts[:2] == ["ltm", "profile"] and len(parts) == 3:
             return ltm.profiles(parts[2])
+        if parts[:2] == ["ltm", "virtual"] and len(parts) == 4 and parts[3] in {"profiles", "policies"}:
+            return emulator.view.virtual_part(from_uri(parts[2]), parts[3])
+        if parts == ["ltm", "message-routing", "sip", "profile", "session"]:
+            return ltm.profiles("session")
         if parts[:2] == ["auth", "partition"] or (parts[0] == "ltm" and set(parts[1:2]) <= LTM_OBJECTS):
             if parts[-1] == "stats":
                 return ltm.show_stats(emulator.stats, ltm.locate(parts[:-1]))

@@ -38,6 +38,7 @@ def traffic(side: str, counters: list[Counters]) -> Entries:
         f"{side}.bitsIn": value(bytes_in * 8),
         f"{side}.bitsOut": value(bytes_out * 8),
         f"{side}.curConns": value(sum(len(item.flows) for item in counters)),
+        **{f"{side}.{name}": value(0) for name in ("evictedConns", "slowKilled") if side != "serverside"},
         f"{side}.maxConns": value(sum(item.maximum for item in counters)),
         f"{side}.pktsIn": value(-(-bytes_in // 1448)),
         f"{side}.pktsOut": value(-(-bytes_out // 1448)),
@@ -68,6 +69,17 @@ def member_status(member: MemberRuntime) -> tuple[str, str, str]:
     return "unknown", enabled, "Pool member does not have service checking enabled" + suffix
 
 
+SYN_COOKIES = (
+    "accepts",
+    "hwAccepts",
+    "hwSyncookies",
+    "hwsyncookieInstance",
+    "rejects",
+    "swsyncookieInstance",
+    "syncacheCurr",
+    "syncacheOver",
+    "syncookies",
+)
 QUEUES = ("ageEdm", "ageEma", "ageHead", "ageMax", "depth", "serviced")
 
 
@@ -210,6 +222,11 @@ class Stats:
                 reason = "The virtual server is available"
         entries = {
             **traffic("clientside", [runtime]),
+            **traffic("ephemeral", []),
+            **{f"{span}AvgUsageRatio": value(0) for span in ("fiveMin", "fiveSec", "oneMin")},
+            **{f"cs{which}ConnDur": value(0) for which in ("Max", "Mean", "Min")},
+            **{f"syncookie.{name}": value(0) for name in SYN_COOKIES},
+            "cmpEnableMode": text("all-cpus"),
             "cmpEnabled": text("enabled"),
             "destination": text(f"{address}:{port}"),
             **status(availability, "enabled" if conf.get("enabled", True) else "disabled", reason),

@@ -133,6 +133,12 @@ class View:
         body["policiesReference"] = {"link": link(*parts, "policies"), "isSubcollection": True}
         return {**body, "profilesReference": reference}
 
+    def virtual_part(self, path: str, part: str) -> dict[str, Any]:
+        """The subcollection ``profiles`` or ``policies`` of a virtual server."""
+        body = self.virtual(path, expand=True)
+        kind = f"tm:ltm:virtual:{part}:{part}collectionstate"
+        return collection(kind, ("ltm", "virtual", to_uri(path), part), body[f"{part}Reference"].get("items", []))
+
     @staticmethod
     def _profile(parts: tuple[str, ...], profile: str | dict[str, Any]) -> dict[str, Any]:
         given = {"name": profile} if isinstance(profile, str) else profile
