@@ -116,11 +116,11 @@ class Demo:
             return
         for event in events[self.shown :]:
             sample = self.observer.samples[-1] if self.observer.samples else {}
-            cpu = sample.get("cpu")
+            cpu = "?" if sample.get("cpu") is None else round(sample["cpu"])
             self.say(
                 f"{event['action']}: {event['code']} {event['count_before']} -> {event['count_after']}"
                 f"  [{', '.join(event['members'])}]  load {sample.get('rate', 0):g}/s, busiest CPU"
-                f" {'?' if cpu is None else round(cpu)} %, VMs {sample.get('vms')}, in service {sample.get('in_service')}"
+                f" {cpu} %, VMs {sample.get('vms')}, in service {sample.get('in_service')}"
             )
         self.shown = len(events)
 
@@ -191,7 +191,7 @@ class Demo:
 def receiver_config(lab: dict[str, Any], port: int) -> dict[str, Any]:
     """The receiver's configuration for the lab."""
     return {
-        "listen": {"host": "127.0.0.1", "port": port},
+        "listen": f"127.0.0.1:{port}",
         "tokens": [{"name": "alertmanager", "token_file": lab["receiver"]["token_file"], "groups": "*"}],
         "ledger": lab["ledger"],
         "inventory": str(INVENTORY),
@@ -209,7 +209,6 @@ def as_action(event: dict[str, Any]) -> dict[str, Any]:
     steps = [
         {"step": step["step"], "seconds": round(step["seconds"], 2), "state": step["state"]} for step in event["steps"]
     ]
-    seconds = sum(step["seconds"] for step in steps)
     return {
         "name": event["action"],
         "direction": event["direction"],
@@ -220,9 +219,9 @@ def as_action(event: dict[str, Any]) -> dict[str, Any]:
         "members": event["members"],
         "count_before": event["count_before"],
         "count_after": event["count_after"],
-        "started_at": event["at"] - seconds,
+        "started_at": event["started_at"],
         "ended_at": event["at"],
-        "seconds": round(seconds, 2),
+        "seconds": round(event["at"] - event["started_at"], 2),
         "steps": steps,
     }
 

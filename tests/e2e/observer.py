@@ -73,15 +73,17 @@ class Observer:
 
     def events(self) -> list[dict[str, Any]]:
         """Rows of the ledger's events, oldest first."""
-        columns = (
-            "action, direction, at, code, result, members, count_before, count_after, steps, message, source, reason"
+        names = ("action", "direction", "at", "started_at", "code", "result", "members", "count_before")
+        names += ("count_after", "steps", "message", "source", "reason")
+        rows = self._ledger(
+            "select e.action, a.direction, e.at, a.started_at, e.code, e.result, e.members, e.count_before,"
+            " e.count_after, e.steps, e.message, e.source, e.reason"
+            " from events e join actions a on a.ident = e.action order by e.id"
         )
-        names = columns.split(", ")
-        rows = self._ledger(f"select {columns} from events order by id")  # noqa: S608 - constant text
         events = [dict(zip(names, row, strict=True)) for row in rows]
         for event in events:
             event["steps"] = json.loads(event["steps"] or "[]")
-            event["members"] = json.loads(event["members"] or "[]")
+            event["members"] = [row["name"] for row in json.loads(event["members"] or "[]")]
         return events
 
     def _ledger(self, query: str) -> list[tuple[Any, ...]]:

@@ -105,6 +105,7 @@ class Lab:
                 "-guest-binary", str(guest),
                 "-guest-capacity", str(settings.guest_capacity),
                 "-guest-log-dir", str(settings.logs / "guests"),
+                "-state-dir", str(settings.folder / "vcenter"),
                 "-template", "web-template",
                 "-base", ",".join(f"{name}={address}" for name, address in BASE_MEMBERS.items()),
             ]
