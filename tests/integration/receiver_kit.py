@@ -212,7 +212,7 @@ class ReceiverKit:
     def metric(self, sample: str) -> float:
         """The value of a sample line, 0 where there is none."""
         for line in self.get("/metrics").text.splitlines():
-            name, _, value = line.rpartition(" ")
+            name, _sep, value = line.rpartition(" ")
             if name == sample:
                 return float(value)
         return 0.0

@@ -31,7 +31,7 @@ class Doorkeeper:
 
     def who(self, authorization: str, peer: t.Mapping[str, t.Any] | None) -> Caller | None:
         """The caller with this ``Authorization`` header and verified client certificate, or ``None``."""
-        scheme, _, word = authorization.partition(" ")
+        scheme, _sep, word = authorization.partition(" ")
         if scheme.lower() == "bearer":
             return self._by_token(word.strip())
         return _by_certificate(self._tls, peer) if self._tls and self._tls.client_ca and peer else None

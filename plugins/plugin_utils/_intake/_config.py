@@ -15,10 +15,10 @@ import socket
 import typing as t
 from pathlib import Path
 
-import jsonschema
 import yaml
 
 from ...module_utils._common._errors import InvalidSpecError
+from ._libraries import jsonschema
 
 _PATH = {"type": "string", "minLength": 1}
 _SECONDS = {"type": "number", "exclusiveMinimum": 0}
@@ -214,7 +214,7 @@ def _build(data: dict[str, t.Any], base: Path) -> Config:
         if name in data:
             values[name] = full(data[name])
     if "listen" in data:
-        host, _, port = data["listen"].rpartition(":")
+        host, _sep, port = data["listen"].rpartition(":")
         values.update(host=host.strip("[]"), port=int(port))
     if "tls" in data:
         tls = data["tls"]

@@ -18,8 +18,6 @@ import signal
 import sys
 import typing as t
 
-from aiohttp import web
-
 from ...module_utils._common._errors import AutoscaleError, ConflictError
 from ...module_utils._ledger._store import Store
 from ...module_utils._ledger._work import WorkQueue
@@ -29,6 +27,7 @@ from ._dispatcher import Dispatcher
 from ._executor import LaunchError
 from ._executor_runner import RunnerExecutor
 from ._groups import Groups
+from ._libraries import MISSING, web
 from ._metrics import Metrics
 from ._receiver import Receiver
 from ._sweep import Sweep
@@ -48,6 +47,9 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
         level=options.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
+    if MISSING:
+        LOG.error("the receiver needs the Python library %s; requirements.txt of the collection lists all", MISSING)
+        return 1
     try:
         config = load_config(options.config)
         if options.check:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import typing as t
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-
 from ...module_utils._ledger._work_rows import DIRECTIONS, GroupWork
+from ._libraries import prometheus_client
+
+if t.TYPE_CHECKING:
+    from prometheus_client import Counter, Gauge
 
 _PREFIX = "onprem_autoscale"
 _SECONDS_OF_ACTIONS = (10, 30, 60, 120, 180, 300, 600, 1200, 2400)
@@ -22,9 +24,9 @@ class Metrics:
     """Counters are fed where things happen; what the ledger says is set by :meth:`show` once a pass."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = prometheus_client.CollectorRegistry()
         self.requests = self._counter("receiver_requests", "Deliveries by HTTP answer", "code")
-        self.request_seconds = Histogram(
+        self.request_seconds = prometheus_client.Histogram(
             f"{_PREFIX}_receiver_request_seconds",
             "Time from request to answer",
             registry=self.registry,
@@ -35,7 +37,7 @@ class Metrics:
         self.ledger_errors = self._counter("ledger_errors", "Calls that the ledger refused", "caller")
         self.actions = self._counter("actions", "Ended actions", "group", "direction", "result")
         self.attempts = self._counter("action_attempts", "Launches; more than actions = some died", "group")
-        self.action_seconds = Histogram(
+        self.action_seconds = prometheus_client.Histogram(
             f"{_PREFIX}_action_seconds",
             "Claim to end of an action",
             ["direction"],
@@ -53,10 +55,10 @@ class Metrics:
         self.attention = self._gauge("needs_attention", "1 = given up, a person has to look", "group")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
+        return prometheus_client.Counter(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
+        return prometheus_client.Gauge(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
 
     def show(self, groups: t.Iterable[GroupWork]) -> None:
         """Set what the ledger says of each group."""
@@ -69,4 +71,4 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text format of Prometheus."""
-        return generate_latest(self.registry)
+        return prometheus_client.generate_latest(self.registry)

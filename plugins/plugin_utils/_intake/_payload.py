@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import hashlib
 import json
 import re
 import typing as t
 
-import jsonschema
-
 from ...module_utils._ledger._work_rows import SWEEP, Alert
+from ._libraries import jsonschema
 
 _LABELS = {"type": "object", "additionalProperties": {"type": "string", "maxLength": 4096}, "maxProperties": 256}
 
@@ -48,9 +48,13 @@ SCHEMA: dict[str, t.Any] = {
         },
     },
 }
-_VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 _ACTIONS = {"scale_out": "out", "scale_in": "in"}
 _FRACTION = re.compile(r"\.(\d{1,6})\d*")
+
+
+@functools.cache
+def _validator() -> t.Any:
+    return jsonschema.Draft202012Validator(SCHEMA)
 
 
 class PayloadError(ValueError):
@@ -79,7 +83,7 @@ def parse_notification(body: bytes) -> Notification:
         data = json.loads(body)
     except (ValueError, RecursionError):
         raise PayloadError("the body is not JSON", 400) from None
-    error = next(iter(_VALIDATOR.iter_errors(data)), None)
+    error = next(iter(_validator().iter_errors(data)), None)
     if error is not None:
         # The offending value is not repeated: it may be a megabyte, or a secret.
         raise PayloadError(f"not an Alertmanager notification: {error.json_path} breaks '{error.validator}'", 422)

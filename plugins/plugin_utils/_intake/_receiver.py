@@ -16,14 +16,13 @@ import logging
 import time
 import typing as t
 
-from aiohttp import web
-
 from ...module_utils._common._errors import AutoscaleError
 from ...module_utils._ledger._work import WorkQueue
 from ...module_utils._ledger._work_rows import GroupWork
 from ._auth import Doorkeeper
 from ._config import Caller, Config
 from ._groups import Groups
+from ._libraries import web
 from ._metrics import Metrics
 from ._payload import Notification, PayloadError, parse_notification, plain
 
@@ -71,14 +70,18 @@ class Receiver:
 
     def app(self) -> web.Application:
         """The application, to be served by an ``AppRunner``."""
-        app = web.Application(client_max_size=self._config.max_body_bytes, middlewares=[self._measured])
+
+        @web.middleware
+        async def measured(request: web.Request, handler: t.Callable[..., t.Any]) -> web.StreamResponse:
+            return await self._measured(request, handler)
+
+        app = web.Application(client_max_size=self._config.max_body_bytes, middlewares=[measured])
         app.router.add_get("/healthz", self.healthz)
         app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/actions", self.actions)
         app.router.add_post("/{path:.*}", self.deliver)
         return app
 
-    @web.middleware
     async def _measured(self, request: web.Request, handler: t.Callable[..., t.Any]) -> web.StreamResponse:
         started = time.monotonic()
         code = 500

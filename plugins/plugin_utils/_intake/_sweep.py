@@ -12,14 +12,12 @@ import asyncio
 import ssl
 import typing as t
 
-import aiohttp
-import tenacity
-
 from ...module_utils._ledger._work_rows import Alert
 from ._config import Config, read_token
+from ._libraries import aiohttp, tenacity
 from ._payload import parse_prometheus
 
-_TIMEOUT = aiohttp.ClientTimeout(total=10)
+_TIMEOUT_S = 10.0
 _MAX_ANSWER = 32 * 1024 * 1024
 
 
@@ -58,7 +56,9 @@ class Sweep:
         if self._config.prometheus_token_file:
             headers["Authorization"] = f"Bearer {read_token(self._config.prometheus_token_file)}"
         async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers, raise_for_status=True) as session,
+            aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S), headers=headers, raise_for_status=True
+            ) as session,
             session.get(self._url, ssl=self._tls, allow_redirects=False) as answer,
         ):
             if (answer.content_length or 0) > _MAX_ANSWER:
