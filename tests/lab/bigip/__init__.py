@@ -3,7 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A BIG-IP for the lab: iControl REST in front of a real TCP data plane.
 
-What is kept and what the marks are worth stands in docs/; the rooms of this package, from bottom to top:
+Kept: sessions, refusals in the device's codes and words, computed session and state, transactions, balancing by
+connection, monitors, persistence by source address, a pair, a reboot that forgets. Simpler than the device: nodes have
+no monitor of their own, ``slowRampTime`` and idle timeouts do nothing, ``reselect`` ends a connection, no FQDN members.
+
+The rooms of this package, from bottom to top:
 
 ``errors`` and ``names``; ``schema`` (properties and their defaults); ``model`` (configuration and its rules, no I/O);
 ``runtime``, ``monitor`` and ``dataplane`` (what runs); ``view`` and ``stats`` (what REST shows); ``auth``; ``ltm``,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ class Control:
         """200 when the device serves; 503 while it reboots or restarts."""
         emulator = self.emulator
         status = "rebooting" if emulator.rebooting else "restarting" if emulator.restarting else "ok"
+        status = status if emulator.serving else "starting"
         return web.json_response(
             {"status": status, "role": emulator.device.role}, status=200 if status == "ok" else 503
         )
@@ -46,14 +48,17 @@ class Control:
         return web.json_response(self.emulator.state())
 
     async def restart(self, request: web.Request) -> web.Response:
-        """``{"seconds": 5}``: the management plane answers 503 "Configuration Utility restarting..."."""
-        self.emulator.restart(float((await self._json(request)).get("seconds", 5)))
+        """``{"seconds": 5, "status": 503}``: the management plane answers "Configuration Utility restarting..."."""
+        body = await self._json(request)
+        self.emulator.restart(float(body.get("seconds", 5)), int(body.get("status", 503)))
         return web.json_response({"status": "restarting"})
 
     async def reboot(self, request: web.Request) -> web.Response:
         """``{"seconds": 2}``: away for so long, back with the saved configuration; /healthz tells when."""
         seconds = float((await self._json(request)).get("seconds", 2))
-        self.emulator.rebooting = True
+        if self.emulator.rebooting or not self.emulator.serving:
+            return web.json_response({"message": "it is rebooting already"}, status=409)
+        self.emulator.serving = False
         self.emulator.spawn(self.emulator.reboot(seconds))
         return web.json_response({"status": "rebooting"})
 
@@ -61,7 +66,7 @@ class Control:
         """Swap the roles of the pair."""
         try:
             await self.emulator.device.fail_over()
-        except aiohttp.ClientError as exc:
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as exc:
             raise web.HTTPBadGateway(text=json.dumps({"message": f"the peer does not answer: {exc}"})) from exc
         return web.json_response({"role": self.emulator.device.role})
 

@@ -20,6 +20,7 @@ from .model import Config
 from .runtime import MemberRuntime, PoolRuntime, VirtualRuntime
 
 CONNECT_TIMEOUT_S = 5.0
+BIND_RETRY_S = 0.2
 LOG = logging.getLogger("lab.bigip.dataplane")
 
 
@@ -70,6 +71,8 @@ class Flow:
                 member.closed(self)
                 self.member = None
                 failed.append(member)
+                if self.ended:
+                    return
                 continue
             if not self.ended:
                 self.client.resume_reading()
@@ -198,6 +201,8 @@ class DataPlane:
         self._servers: dict[str, tuple[tuple[str, int], asyncio.Server]] = {}
         self._scale = monitor_scale
         self._lock = asyncio.Lock()
+        self._wanted: dict[str, tuple[str, int] | None] = {}
+        self._retries: set[asyncio.Task[None]] = set()
 
     async def apply(self, config: Config, *, listening: bool = True) -> None:
         """Start, change and stop what *config* asks for; without *listening* (a standby) no virtual server runs."""
@@ -229,7 +234,7 @@ class DataPlane:
     def _down(self, member: MemberRuntime) -> None:
         """A member went down or was forced down: what its pool says about running connections happens."""
         action = self.pools[member.pool].conf["serviceDownAction"]
-        LOG.info("%s: member %s is down (%s)", member.pool, member.path, action)
+        LOG.info("%s: member %s is down (serviceDownAction %s)", member.pool, member.path, action)
         if action == "none":
             return
         # "reselect" would carry a connection over to another member; no TCP server takes one up, so it ends as well.
@@ -239,6 +244,7 @@ class DataPlane:
     async def _apply_virtuals(self, config: Config, listening: bool) -> None:
         for path in set(self.virtuals) - set(config.virtuals):
             self._close(path)
+            self._wanted.pop(path, None)
             for flow in list(self.virtuals.pop(path).flows):
                 flow.kill()
         for path, conf in config.virtuals.items():
@@ -252,6 +258,7 @@ class DataPlane:
         """Listen where the virtual server should, or not at all."""
         address, port = names.split_destination(conf["destination"])
         wanted = (names.host(address), port) if listening and conf.get("enabled", True) else None
+        self._wanted[virtual.path] = wanted
         if self._servers.get(virtual.path, (None,))[0] != wanted:
             self._close(virtual.path)
             if wanted is not None:
@@ -269,11 +276,22 @@ class DataPlane:
             server = await asyncio.get_running_loop().create_server(lambda: ClientSide(virtual), *address, backlog=1024)
         except OSError as exc:
             # The device takes any destination; one that cannot be listened on here shows in /state and in the log.
+            if not virtual.bind_error:
+                LOG.error("%s: cannot listen on %s:%s yet: %s", virtual.path, *address, exc)
             virtual.bind_error = str(exc)
-            LOG.error("%s: cannot listen on %s:%s: %s", virtual.path, *address, exc)
+            retry = asyncio.get_running_loop().create_task(self._listen_later(virtual, address))
+            self._retries.add(retry)
+            retry.add_done_callback(self._retries.discard)
             return
         virtual.bind_error = ""
         self._servers[virtual.path] = (address, server)
+
+    async def _listen_later(self, virtual: VirtualRuntime, address: tuple[str, int]) -> None:
+        """Try again: the other device of a pair may hold the address for a moment longer."""
+        await asyncio.sleep(BIND_RETRY_S)
+        async with self._lock:
+            if self._wanted.get(virtual.path) == address and virtual.path not in self._servers:
+                await self._listen(virtual, address)
 
     def address(self, path: str) -> tuple[str, int] | None:
         """Where a virtual server really listens (its port when the destination says 0)."""
@@ -284,3 +302,5 @@ class DataPlane:
     async def stop(self) -> None:
         """Drop every connection, listener and probe."""
         await self.apply(Config())
+        for retry in self._retries:
+            retry.cancel()

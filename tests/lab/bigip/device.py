@@ -109,7 +109,11 @@ class Device:
             return
         if self.role == "active":
             await self.take("standby")
-            await self.call("POST", "/peer/role", {"role": "active", "peer_role": "standby"})
+            try:
+                await self.call("POST", "/peer/role", {"role": "active", "peer_role": "standby"})
+            except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
+                await self.take("active")  # nobody took over
+                raise
             self.peer_role = "active"
         else:
             await self.call("POST", "/peer/role", {"role": "standby", "peer_role": "active"})

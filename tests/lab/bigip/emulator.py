@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 
 from .auth import Auth, User
@@ -81,8 +83,10 @@ class Emulator:
         self.plane = DataPlane(monitor_scale=monitor_scale)
         self.device = Device(name, self._become, role=role, peer=peer, beat_s=min(1.0, monitor_scale))
         self.requests: dict[str, int] = {}
+        self.serving = False
         self.rebooting = False
         self.restarting_until = 0.0
+        self.restarting_status = 503
         self._tls = tls
         self._lock = asyncio.Lock()
         self._listen: dict[str, Address] = {"rest": listen, "control": control}
@@ -104,6 +108,7 @@ class Emulator:
         await self.device.start()
         await self.plane.apply(self.config, listening=self.device.role == "active")
         await self._open("rest")
+        self.serving = True
 
     async def stop(self) -> None:
         """Close everything."""
@@ -174,6 +179,8 @@ class Emulator:
 
     async def _become(self, role: str) -> None:
         LOG.info("%s: %s", self.device.name, role)
+        if self.rebooting:
+            return  # it comes back in this role
         async with self._lock:
             await self.plane.apply(self.config, listening=role == "active")
 
@@ -196,15 +203,18 @@ class Emulator:
         """Whether the management plane is busy restarting; the data plane goes on meanwhile."""
         return time.monotonic() < self.restarting_until
 
-    def restart(self, seconds: float) -> None:
+    def restart(self, seconds: float, status: int = 503) -> None:
+        """Answer every call with the restart page for a while (some versions send it with 200)."""
         self.restarting_until = time.monotonic() + seconds
+        self.restarting_status = status
 
     async def reboot(self, seconds: float) -> None:
         """Everything stops, sessions and transactions are gone, and the device returns with what was saved."""
-        self.rebooting = True
         LOG.warning("%s: reboot, back in %.1f s", self.device.name, seconds)
         if self.device.peer is not None and self.device.role == "active" and self.device.peer_alive:
-            await self.device.fail_over()
+            with contextlib.suppress(aiohttp.ClientError, asyncio.TimeoutError, OSError):
+                await self.device.fail_over()
+        self.rebooting = True
         await self._sites["rest"].stop()
         server = self._runners["rest"].server
         for connection in list(server.connections) if server is not None else []:
@@ -215,9 +225,10 @@ class Emulator:
         self.auth.expire()
         self.transactions.open.clear()
         await asyncio.sleep(seconds)
+        self.rebooting = False
         await self.load(self.saved.copy())
         await self._open("rest")
-        self.rebooting = False
+        self.serving = True
 
     def _members(self, pool: PoolRuntime) -> list[dict[str, Any]]:
         rows = []
@@ -267,7 +278,7 @@ class Emulator:
             "name": self.device.name,
             "role": self.device.role,
             "sync": self.device.sync_status[0],
-            "rebooting": self.rebooting,
+            "rebooting": not self.serving,
             "restarting": self.restarting,
             "unsaved": self.config.data != self.saved.data,
             "tokens": len(self.auth.tokens),

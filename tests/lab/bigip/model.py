@@ -10,6 +10,7 @@ passed: that is what makes a transaction all or nothing.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -129,7 +130,10 @@ class Config:
     @staticmethod
     def _member_title(pool: str, member: str) -> str:
         partition, name = names.split_path(member)
-        node, port = names.split_member(name)
+        try:
+            node, port = names.split_member(name)
+        except ApiError:  # no member's name at all; it is missing all the same
+            return f"{pool} {member}"
         return f"{pool} /{partition}/{node} {port}"
 
     # -- shared steps --------------------------------------------------------------------------------------------------
@@ -360,6 +364,10 @@ class Config:
         self._change(monitor, schema.MONITORS[kind], body)
         if monitor["interval"] < 1 or monitor["timeout"] < 1:
             raise configuration_error(f"interval and timeout of {path} must be at least 1.")
+        try:
+            re.compile(monitor.get("recv") or "")
+        except re.error as exc:
+            raise configuration_error(f"the receive string of {path} is no regular expression: {exc}.") from None
 
     def delete_monitor(self, kind: str, path: str) -> None:
         self.monitor(kind, path)

@@ -44,7 +44,7 @@ class Rest:
         key = f"{request.method} {'/'.join(request.path.strip('/').split('/')[:4])}"
         emulator.requests[key] = emulator.requests.get(key, 0) + 1
         if emulator.restarting:
-            return web.Response(status=503, text=RESTARTING, content_type="text/html")
+            return web.Response(status=emulator.restarting_status, text=RESTARTING, content_type="text/html")
         fault = emulator.faults.take(request.method, request.path_qs)
         if fault is not None:
             LOG.info("fault %s on %s %s", fault.action, request.method, request.path)
@@ -87,6 +87,8 @@ class Rest:
         except ApiError as exc:
             LOG.info("%s %s: %s %s", request.method, request.path, exc.status, exc.message)
             return web.json_response(exc.body(request.path), status=exc.status)
+        if request.method != "GET":
+            LOG.info("%s %s: 200", request.method, request.path)
         if body is None:
             return web.Response(status=200, content_type="application/json")
         return web.json_response(body)
@@ -217,7 +219,10 @@ class Rest:
                 raise ApiError(400, f"01070734:3: Configuration error: the peer cannot be reached: {exc}") from exc
             return {"kind": "tm:cm:runstate", **body}
         if parts == ["sys", "failover"] and body.get("command") == "run":
-            await emulator.device.fail_over()
+            try:
+                await emulator.device.fail_over()
+            except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as exc:
+                raise ApiError(400, f"01070734:3: Configuration error: the peer cannot be reached: {exc}") from exc
             return {"kind": "tm:sys:failover:runstate", **body}
         raise unknown_path(f"/mgmt/tm/{'/'.join(parts)}")
 

@@ -199,7 +199,7 @@ class VirtualRuntime(Counters):
         tied, until = self._ties.get(client, (None, 0.0))
         member = tied
         usable = tied is not None and tied.running and tied.pool == self.pool.path and until > time.monotonic()
-        if not usable or tied.path not in self.pool.members or tied in excluded:
+        if not usable or self.pool.members.get(tied.path) is not tied or tied in excluded:
             member = self.pool.pick(excluded)
         if member is not None:
             self._ties[client] = (member, time.monotonic() + PERSISTENCE_S)

@@ -43,6 +43,9 @@ def query(body: dict[str, Any], options: Mapping[str, str]) -> dict[str, Any]:
     if items is not None:
         if "$filter" in options:
             items = [item for item in items if item.get("partition") == wanted.group(1)]
+        for name in ("$skip", "$top"):
+            if not options.get(name, "0").isdigit():
+                raise ApiError(400, f"invalid query parameter {name}: {options[name]}", api_error=1)
         start = int(options.get("$skip", 0))
         items = items[start : start + int(options["$top"])] if "$top" in options else items[start:]
     if "$select" in options:

@@ -188,9 +188,10 @@ def connection() -> type[Connection]:
 
 
 async def _eventually(condition: Callable[[], bool], timeout: float = 5.0) -> None:
-    async with asyncio.timeout(timeout) if hasattr(asyncio, "timeout") else contextlib.AsyncExitStack():
-        while not condition():
-            await asyncio.sleep(0.01)
+    end = asyncio.get_running_loop().time() + timeout
+    while not condition():
+        assert asyncio.get_running_loop().time() < end, "the condition does not become true"
+        await asyncio.sleep(0.01)
 
 
 @pytest.fixture

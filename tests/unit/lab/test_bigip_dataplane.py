@@ -179,6 +179,19 @@ async def test_graceful_removal_under_load_loses_no_request(start, backends, con
     assert done["b"] == at_drain
 
 
+async def test_an_address_that_is_taken_is_tried_again(start, connection, eventually, backends):
+    """Two devices may want one address for a moment: the second one gets it when the first lets go."""
+    device = await start()
+    taken = backends[2].address
+    destination = f"{taken[0]}:{taken[1]}"
+    await device.ok("POST", "/tm/ltm/virtual", {"name": "second", "destination": destination, "pool": "web-pool"})
+    row = next(row for row in device.emulator.state()["virtuals"] if row["name"] == "/Common/second")
+    assert row["listening"] is None
+    assert "in use" in row["bind_error"]
+    await backends[2].stop()
+    await eventually(lambda: device.emulator.plane.address("/Common/second") == tuple(taken))
+
+
 async def test_a_virtual_server_made_and_deleted_over_rest(start, connection, backends):
     device = await start()
     body = {"name": "second", "destination": "/Common/127.0.0.2:0", "pool": "/Common/web-pool"}

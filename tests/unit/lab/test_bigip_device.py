@@ -61,6 +61,15 @@ async def test_reboot_forgets_what_was_not_saved(start, backends):
     assert await device.connect() in {"a", "b", "c"}
 
 
+async def test_restart_page_with_status_200(start):
+    """Some versions send the page with 200: a client that trusts the status parses HTML."""
+    device = await start()
+    await device.control("POST", "/restart", {"seconds": 5, "status": 200})
+    status, text = await device.call("GET", POOL)
+    assert status == 200
+    assert "Configuration Utility restarting..." in text
+
+
 # -- faults ------------------------------------------------------------------------------------------------------------
 
 
@@ -173,14 +182,25 @@ async def test_failover_moves_the_virtual_servers(pair):
 async def test_standby_takes_over_when_the_active_one_dies(pair):
     active, standby = pair
     await active.emulator.stop()
-    await until(standby, lambda state: state["role"] == "active" and state["sync"] == "Disconnected")
+    await until(standby, lambda state: state["role"] == "active" and state["virtuals"][0]["listening"])
+    assert await sync_status(standby) == "Disconnected"
     assert await standby.connect() in {"a", "b", "c"}
+
+
+async def test_failover_without_a_living_peer_is_refused(pair):
+    """The active device takes its role back: a dead standby does not end the service."""
+    active, standby = pair
+    await standby.emulator.stop()
+    status, answer = await active.call("POST", "/tm/sys/failover", {"command": "run", "standby": True})
+    assert status == 400
+    assert "peer cannot be reached" in answer["message"]
+    assert await active.connect() in {"a", "b", "c"}
 
 
 async def test_reboot_of_the_active_one_hands_over_first(pair):
     active, standby = pair
     await active.control("POST", "/reboot", {"seconds": 0.3})
-    await until(standby, lambda state: state["role"] == "active")
+    await until(standby, lambda state: state["role"] == "active" and state["virtuals"][0]["listening"])
     assert await standby.connect() in {"a", "b", "c"}
     await until(active, lambda state: not state["rebooting"])
     assert (await active.control("GET", "/state"))["role"] == "standby"

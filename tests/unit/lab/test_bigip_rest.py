@@ -125,6 +125,11 @@ async def test_roles(start, backends):
         ("POST", "/tm/ltm/pool", {"name": "p", "loadBalancingMode": "best"}, 400, "invalid property value"),
         ("POST", f"{POOL}/members", {"name": "10.0.0.1"}, 400, "port"),
         ("POST", f"{POOL}/members", {"name": "web-9:80"}, 400, "address"),
+        ("GET", f"{POOL}/members/nonsense", None, 404, "The requested Pool Member (/Common/web-pool /Common/nonsense)"),
+        ("GET", "/tm/ltm/pool?$top=x", None, 400, "invalid query parameter"),
+        ("POST", "/tm/ltm/monitor/http", {"name": "m", "recv": "("}, 400, "no regular expression"),
+        ("POST", "/tm/ltm/monitor/http", {"name": "m", "interval": 0}, 400, "at least 1"),
+        ("DELETE", "/tm/ltm/monitor/http/~Common~no", None, 404, "The requested Monitor (/Common/no) was not found."),
         ("DELETE", POOL, None, 400, "01070265:3: The Pool (/Common/web-pool) cannot be deleted because it is in use"),
         ("PATCH", "/tm/ltm/node/~Common~127.0.0.1", {"state": "up"}, 400, "invalid property value"),
         (
