@@ -70,11 +70,15 @@ def site(vcenter: LabVCenter, run_module: Any, start_module: Any) -> Iterator[Si
     yield here
     vcenter.clear_faults()
     vcenter.control("PUT", "/times", vcenter.times)
-    for marks in ({"group": "web"}, {"group": "other"}):
-        left = [{"name": row["name"]} for row in here.info(marks=marks)]
-        if left:
-            here.clone({"state": "absent", "marks": marks, "vms": left, "timeouts": {"shutdown": 0}})
-    for name, row in vcenter.vms().items():
+    rows = vcenter.vms()
+    left = [
+        {"name": name, "marks": {"group": row["marks"]["group"]}}
+        for name, row in rows.items()
+        if "group" in row["marks"]
+    ]
+    if left:
+        here.clone({"state": "absent", "vms": left, "timeouts": {"shutdown": 0}})
+    for name, row in rows.items():
         if row["template"] and name != "web-template":
             here.template(name=name, state="absent", force=True)
 
@@ -96,7 +100,7 @@ def test_twelve_steps_of_a_clones_life(site: Site, vcenter: LabVCenter) -> None:
     made = site.clone(args, diff=True)
     assert made["changed"], made
     assert made["failed_vms"] == []
-    assert time.monotonic() - started < 5, "three clones of 1 s and a boot of 1 s ran one after the other"
+    assert time.monotonic() - started < 4, "three clones of 1 s ran one after the other"
     assert made["diff"] == planned["diff"], "check mode promised something else"
     assert made["diff"]["after"]["web-2"] == {
         "state": "present",
@@ -168,7 +172,7 @@ def test_one_vm_that_never_boots_does_not_fail_the_others(site: Site, vcenter: L
     assert "timeouts.customization (3 s)" in bad["msg"]
     assert "web-2" in bad["msg"]
 
-    strict = site.clone({**args, "allow_partial": False, "timeouts": {**SHORT, "address": 1}})
+    strict = site.clone({**args, "allow_partial": False, "timeouts": {**SHORT, "customization": 1}})
     assert strict["failed"]
     assert "1 of 3 VMs could not be made" in strict["msg"]
     assert strict["failed_vms"] == ["web-2"]
@@ -252,7 +256,7 @@ def test_two_runs_race_for_one_name(site: Site, vcenter: LabVCenter) -> None:
         assert "is not ours" in foreign.result()["msg"]
 
 
-@pytest.mark.parametrize("moment", [0.6, 1.2, 1.8])
+@pytest.mark.parametrize("moment", [0.5, 1.0, 1.7])
 def test_killed_and_run_again(site: Site, vcenter: LabVCenter, moment: float) -> None:
     """Invariant 7: after kill -9 while it submits, clones or waits, the next run ends as an undisturbed one."""
     args = site.args(2)
@@ -536,10 +540,10 @@ def test_absent_never_deletes_a_template(site: Site, vcenter: LabVCenter) -> Non
 
 
 def test_twenty_clones_cost_little_more_than_one(site: Site, vcenter: LabVCenter) -> None:
-    """A17: 20 clones of 2 s with a boot of 1 s; what is ours on top stays below a third of that."""
+    """A17: 20 clones of 2 s with a boot of 0.6 s; what is ours on top stays below a third of that."""
     vcenter.control("PUT", "/times", {"clone_s": 2})
     started = time.monotonic()
     result = site.clone(site.args(20, max_in_flight=20))
     wall = time.monotonic() - started
     assert not result["failed"], result
-    assert wall < 3 * 1.33 + 1.5, f"{wall:.1f} s"
+    assert wall < 2.6 * 1.33 + 1.5, f"{wall:.1f} s"

@@ -30,7 +30,7 @@ def free_port() -> int:
 class LabVCenter:
     """Start with :meth:`start`, end with :meth:`stop`; times in seconds."""
 
-    def __init__(self, folder: Path, *, clone: float = 1.0, boot: float = 1.0, shutdown: float = 0.3) -> None:
+    def __init__(self, folder: Path, *, clone: float = 1.0, boot: float = 0.6, shutdown: float = 0.3) -> None:
         self.folder = folder
         self.times = {"clone_s": clone, "boot_s": boot, "shutdown_s": shutdown}
         self.port, self.control_port = free_port(), free_port()

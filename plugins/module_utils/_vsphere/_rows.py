@@ -16,6 +16,8 @@ from ._tasks import TaskState
 
 PHASES = ("clone", "customization", "address")
 DELETE_PHASES = ("shutdown", "destroy")
+#: Phases whose time counts as another one's.
+BUCKETS = {"power_on": "clone", "other": "clone", "power_off": "shutdown"}
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Row:
         self.seconds = now - self.started if self.started else 0.0
 
     def _add_time(self, now: float) -> None:
-        bucket = "clone" if self.phase in ("power_on", "other") else self.phase
+        bucket = BUCKETS.get(self.phase, self.phase)
         if bucket in self.phases:
             self.phases[bucket] += now - self.phase_started
 
