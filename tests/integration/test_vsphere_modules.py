@@ -437,7 +437,7 @@ def test_faults_of_single_vms(site: Site, vcenter: LabVCenter) -> None:
     assert result["failed_vms"] == ["web-1", "web-2"], result
     rows = by_name(result)
     assert "lacks the privilege" in rows["web-1"]["msg"]
-    assert "docs/security.md" in rows["web-1"]["msg"]
+    assert "docs/privileges.md" in rows["web-1"]["msg"]
     assert not rows["web-1"]["changed"]
     assert "InsufficientResourcesFault" in rows["web-2"]["msg"]
     assert "no room left" in rows["web-2"]["msg"]

@@ -38,7 +38,7 @@ T = t.TypeVar("T")
 #: Seconds during which a lost connection is tried again; every call that we make may be made twice.
 PATIENCE_S = 10.0
 PRIVILEGES_REMEDY = (
-    "Give the role of this user that privilege on the object (docs/security.md lists all that are needed)"
+    "Give the role of this user that privilege on the object (docs/privileges.md lists all that are needed)"
 )
 
 CONNECTION_SPEC = ArgumentSpec(

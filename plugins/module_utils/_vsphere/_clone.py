@@ -206,7 +206,7 @@ class CloneRun:
         seen = self.inventory.read(objects, self._wait_properties()) if objects else {}
         events = {}
         if any(row.phase == "customization" for row in busy):
-            events = customization_events(self.client, self._since)
+            events = self._events()
         for row in busy:
             now = self.pace.clock()
             before = row.phase
@@ -226,6 +226,15 @@ class CloneRun:
                 self.pace.restart()
             if not row.ended and row.deadline and now >= row.deadline:
                 self._timed_out(row, now)
+
+    def _events(self) -> dict[str, tuple[bool, str]]:
+        """How customizations ended; a user who may not read events has to do with what the tools report."""
+        try:
+            return customization_events(self.client, self._since)
+        except FaultError:
+            if self.client.api_version < (7, 0, 2):
+                raise
+            return {}
 
     def _wait_properties(self) -> dict[t.Any, t.Sequence[str]]:
         paths = ["runtime.powerState", "guest.ipAddress", "guest.net", "guest.toolsRunningStatus"]

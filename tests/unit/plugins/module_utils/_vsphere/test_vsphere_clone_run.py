@@ -12,6 +12,7 @@ from pyVmomi import vim
 from unit.kit.fake_vsphere import FakeInventory, FakeVCenter, customized
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import BackendDownError
+from ansible_collections.onprem.autoscale.plugins.module_utils._vsphere._client import FaultError
 from ansible_collections.onprem.autoscale.plugins.module_utils._vsphere._clone import CloneOrder, CloneRun
 from ansible_collections.onprem.autoscale.plugins.module_utils._vsphere._clone_spec import Guest, GuestNetwork, Target
 from ansible_collections.onprem.autoscale.plugins.module_utils._vsphere._inventory import Entry
@@ -324,3 +325,26 @@ def test_the_tools_report_counts_where_no_event_is_seen(world: FakeVCenter, stat
     row = finish(make_run(world))["web-1"]
     assert row.failed == status.endswith("FAILED")
     assert ("broken package" in row.msg) == row.failed
+
+
+@pytest.mark.parametrize("version", ["8.0.3.0", "6.7.3"])
+def test_a_user_who_may_not_read_events(world: FakeVCenter, version: str) -> None:
+    """The tools' own report will do from 7.0.2 on; an older vCenter has none, and then the fault is said."""
+
+    def clone(name: str, address: str) -> t.Any:
+        info = vim.vm.GuestInfo.CustomizationInfo(customizationStatus="TOOLSDEPLOYPKG_SUCCEEDED")
+        ref = world.vm(name, world.marks_of(name), addresses=(address,), **{"guest.customizationInfo": info})
+        return world.task("success", result=ref)
+
+    def refused(_filter: t.Any) -> t.Any:
+        raise vim.fault.NoPermission(privilegeId="System.View")
+
+    world.on_clone = clone
+    run = make_run(world)
+    run.client.content.about.apiVersion = version
+    run.client.content.eventManager.QueryEvents = refused
+    if version.startswith("8"):
+        assert finish(run)["web-1"].phase == "ready"
+    else:
+        with pytest.raises(FaultError, match=r"read the customization events: .*System\.View"):
+            finish(run)
