@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 
@@ -57,18 +59,16 @@ def test_a_thing_that_does_not_exist(site, changes, words):
 
 
 def test_a_full_address_pool(site):
-    """A8: refused with the pool's name and numbers; an alert for people is raised; the first member stays."""
+    """A8: an address that answers is never given out, so two members find one address: refused, and people are told."""
     site.write_group({"network": {"start": "127.0.48.220", "end": "127.0.48.221"}})
-    assert site.playbook("scale_out", count=2, ignore_cooldown=True).rc == 0
-    site.write_group(
-        {"network": {"start": "127.0.48.220", "end": "127.0.48.221"}, "size": {"max": 4}, "base_members": []}
-    )
     before = site.snapshot()
-    run = site.playbook("scale_out", count=2, ignore_cooldown=True)
-    refused(site, run, "127.0.48.220", "127.0.48.221")
+    with socket.create_server(("127.0.48.221", 9100)):
+        run = site.playbook("scale_out", count=2, ignore_cooldown=True)
+    refused(site, run, "127.0.48.220-127.0.48.221", "1 free, 2 needed", "127.0.48.221", "network.end")
     assert site.snapshot() == before
-    alerts = site.get(site.description["alertmanager"]["url"] + "/api/v2/alerts")
-    assert "AutoscaleAddressPoolEmpty" in alerts
+    assert "AutoscaleAddressPoolEmpty" in site.get(site.description["alertmanager"]["url"] + "/api/v2/alerts")
+    (event,) = site.ledger("select * from events order by id desc limit 1")
+    assert (event["code"], event["result"]) == ("no_address", "failed")
 
 
 @pytest.mark.parametrize(
