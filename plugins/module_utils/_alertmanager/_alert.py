@@ -70,7 +70,7 @@ def ensure(
     return {
         "changed": bool(posts),
         "alerts": rows,
-        "diff": {"before": [before for before, _ in diffs], "after": [after for _, after in diffs]},
+        "diff": {"before": [entry[0] for entry in diffs], "after": [entry[1] for entry in diffs]},
     }
 
 
