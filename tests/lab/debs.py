@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The real Prometheus and Alertmanager for tests and the lab, without root rights.
 
-What a person installed is taken from PATH. Else Debian's packages are downloaded by ``apt-get download``, unpacked (never
-installed) into ``build/lab/debs`` and kept there. Alertmanager is built from its Go module: Debian's reads its templates
-from below /usr/share, so that it does not run without being installed.
+What a person installed is taken from PATH. Else Debian's packages are downloaded by ``apt-get download``, unpacked
+(never installed) into ``build/lab/debs`` and kept there. Alertmanager is built from its Go module: Debian's reads its
+templates from below /usr/share, so that it does not run without being installed.
 
 ``python -m lab.debs`` prints where each binary is.
 """
