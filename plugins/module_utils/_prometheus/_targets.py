@@ -105,7 +105,7 @@ def _edit(wish: TargetFile, rows: t.Mapping[str, t.Mapping[str, str]], path: Pat
         after = _target_file.take_out(groups, set(rows))
     now = _target_file.addresses(after)
     changed = frozenset(address for address in {*before, *now} if before.get(address) != now.get(address))
-    same = after == groups and (content is not None or wish.state == "absent")
+    same = after == groups and (content is not None or wish.state != "exact")
     return Edit(path, content, content if same else _target_file.render(after), asked, changed, len(now))
 
 
