@@ -60,9 +60,10 @@ options:
     default: present
   marks:
     description:
-      - Marks of all VMs, like C(group) with the value V(web). They are written as C(onprem.autoscale.<key>) into C(extraConfig).
+      - Marks of all VMs, like C(group) with the value V(web). They are written as C(onprem.autoscale.<key>) into
+        C(extraConfig).
       - At least one mark is needed for each VM, here or in O(vms[].marks).
-      - The mark C(template) is added by itself.
+      - The marks C(template) and C(address) are added by themselves.
     type: dict
     default: {}
   template:
@@ -249,7 +250,7 @@ vms:
       type: str
       sample: vm-42
     address:
-      description: Address that the guest reports.
+      description: Address that the guest reports, else the one that the VM was made with.
       type: str
       sample: 10.255.48.220
     power_state:

@@ -65,7 +65,7 @@ vms:
       type: str
       sample: vm-42
     address:
-      description: Address that the guest reports; empty while there is none.
+      description: Address that the guest reports, else the one that the VM was made with (mark C(address)).
       type: str
       sample: 10.255.48.220
     addresses:

@@ -111,6 +111,14 @@ class CloneRun:
                 now,
             )
             return
+        leased = machine.marks.get("address", "")
+        if leased and row.wanted.address and leased != row.wanted.address:
+            row.fail(
+                f"VM {name!r} ({machine.moid}) exists and was made for address {leased}, not {row.wanted.address}",
+                "Ask for the address that it has, or delete it",
+                now,
+            )
+            return
         row.customizes = machine.customization_pending or machine.customization_status in CUSTOMIZATION_OPEN
         if machine.power_state == "poweredOn":
             self._after_power_on(row, now)
@@ -169,7 +177,7 @@ class CloneRun:
         spec = build_clone_spec(
             name=wanted.name,
             address=wanted.address,
-            marks={"template": self.placement.template.name, **wanted.marks},
+            marks={"template": self.placement.template.name, "address": wanted.address, **wanted.marks},
             inherited_marks=self._inherited,
             target=self.placement.target,
             devices=self._devices,

@@ -252,7 +252,8 @@ def linux_prep(name: str, address: str, network: GuestNetwork, cards: int) -> t.
     if network.domain:
         settings.dnsDomain = network.domain
     adapters = [custom.AdapterMapping(adapter=settings)]
-    adapters += [custom.AdapterMapping(adapter=custom.IPSettings(ip=custom.DhcpIpGenerator())) for _ in range(1, cards)]
+    by_dhcp = custom.IPSettings(ip=custom.DhcpIpGenerator())
+    adapters += [custom.AdapterMapping(adapter=by_dhcp)] * (cards - 1)
     return custom.Specification(
         identity=custom.LinuxPrep(
             hostName=custom.FixedName(name=guest_name(name)),

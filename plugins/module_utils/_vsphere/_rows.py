@@ -123,11 +123,16 @@ class Row:
         }
 
 
-def machine_address(machine: Machine | None, wanted: str) -> str:
-    """The wanted address where the guest has it, else what the guest reports."""
+def machine_address(machine: Machine | None, wanted: str = "") -> str:
+    """The wanted address where the guest has it, else what the guest reports, else what the VM was made with.
+
+    So a VM that is off or hangs still shows which address it holds: it can be found in pools, and nobody gets it twice.
+    """
     if machine is None:
         return ""
-    return wanted if wanted in machine.addresses else machine.address
+    if wanted and wanted in machine.addresses:
+        return wanted
+    return machine.address or (machine.marks or {}).get("address", "")
 
 
 def diff_state(machine: Machine | None, wanted: Wanted) -> dict[str, t.Any]:

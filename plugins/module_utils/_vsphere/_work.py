@@ -18,7 +18,7 @@ from ._clone_spec import Guest, GuestNetwork, Hardware, check_network, check_wan
 from ._delete import DeleteRun
 from ._inventory import Inventory, Machine, iso
 from ._placement import Lookup, Names, resolve
-from ._rows import Row, Timeouts, Wanted, result_of, summary
+from ._rows import Row, Timeouts, Wanted, machine_address, result_of, summary
 from ._tasks import Pace
 from ._template import TemplateJob, TemplateOrder
 
@@ -146,7 +146,7 @@ def _info(machine: Machine, hosts: t.Mapping[str, str]) -> dict[str, t.Any]:
     return {
         "name": machine.name,
         "moid": machine.moid,
-        "address": machine.address,
+        "address": machine_address(machine),
         "addresses": list(machine.addresses),
         "power_state": machine.power_state,
         "marks": dict(marks),

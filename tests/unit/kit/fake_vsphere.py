@@ -124,8 +124,10 @@ class FakeVCenter:
         return ref._GetMoId() in self.objects
 
     def raise_read_error(self) -> None:
-        assert self.read_error
-        raise self.read_error
+        error = self.read_error
+        if error is None:
+            raise AssertionError("no read error is set")
+        raise error
 
     def task(self, state: str = "running", **info: t.Any) -> Ref:
         ref = Ref(f"task-{next(self._ids)}")

@@ -29,9 +29,9 @@ def load(name: str) -> t.Any:
     return importlib.import_module(f"ansible_collections.onprem.autoscale.plugins.modules.{name}")
 
 
-def checked(name: str, /, **options: t.Any) -> tuple[dict[str, t.Any], list[str]]:
+def checked(module: str, /, **options: t.Any) -> tuple[dict[str, t.Any], list[str]]:
     """(parameters with defaults, errors) of the argument spec alone."""
-    result = ArgumentSpecValidator(load(name).SPEC.options).validate({**CONNECTION, **options})
+    result = ArgumentSpecValidator(load(module).SPEC.options).validate({**CONNECTION, **options})
     return result.validated_parameters, result.error_messages
 
 

@@ -62,7 +62,7 @@ def test_all_clones_fly_at_once(world: FakeVCenter) -> None:
     assert row.phases["clone"] == pytest.approx(10, abs=1)
     assert row.phases["customization"] == pytest.approx(5, abs=1)
     assert row.machine
-    assert row.machine.marks == {"group": "web", "template": "web-template"}
+    assert row.machine.marks == {"group": "web", "template": "web-template", "address": "10.0.0.11"}
 
 
 def test_no_more_than_the_bound_fly(world: FakeVCenter) -> None:
@@ -348,3 +348,12 @@ def test_a_user_who_may_not_read_events(world: FakeVCenter, version: str) -> Non
     else:
         with pytest.raises(FaultError, match=r"read the customization events: .*System\.View"):
             finish(run)
+
+
+def test_ours_with_another_address_is_a_conflict_at_once(world: FakeVCenter) -> None:
+    """It would never get the address; nobody waits for it (invariant 3: one lease, one VM)."""
+    world.vm("web-1", {**MARKS, "address": "10.0.0.99"}, power="poweredOff")
+    row = finish(make_run(world))["web-1"]
+    assert "was made for address 10.0.0.99, not 10.0.0.11" in row.msg
+    assert (world.calls, world.time) == ([], 0)
+    assert row.as_dict()["address"] == "10.0.0.99"
