@@ -11,9 +11,10 @@ short_description: Shows a scaling action as it goes, one line a step
 version_added: 0.1.0
 author: The onprem.autoscale authors (@onprem-autoscale)
 description:
-  - For each task of this collection that does something, one line when it ends, with the time, what was done, to which VMs,
-    and the seconds it took. On a terminal the running step is shown with its seconds; elsewhere the output is plain text.
-  - Tasks of other collections are shown only when they change something or fail. C(ansible.builtin.debug) is always shown.
+  - For each task of this collection that does something, one line when it ends, with the time, what was done, to which
+    VMs, and the seconds it took. On a terminal the running step is shown too; elsewhere the output is plain text.
+  - Tasks of other collections are shown only when they change something or fail. C(ansible.builtin.debug) is always
+    shown.
   - Set it with C(ANSIBLE_STDOUT_CALLBACK=onprem.autoscale.timeline). With C(-v) and more, results are printed too.
 """
 

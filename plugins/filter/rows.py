@@ -10,8 +10,8 @@ short_description: Turn the rows of one step into the rows of the next
 version_added: 0.1.0
 author: The onprem.autoscale authors
 description:
-  - Every module of this collection takes a list of rows and returns a list of rows. This filter leaves out the rows that
-    failed and gives the others the keys that the next module wants, without a loop in the playbook.
+  - Every module of this collection takes a list of rows and returns a list of rows. This filter leaves out the rows
+    that failed and gives the others the keys that the next module wants, without a loop in the playbook.
 options:
   _input:
     description: Rows; each one a dictionary. A row whose C(failed) is true is left out.

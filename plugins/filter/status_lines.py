@@ -60,7 +60,8 @@ def status_lines(group: t.Mapping[str, t.Any]) -> list[str]:
         f" {'locked by ' + str(lock['action']) if lock else 'idle'}"
     ]
     lines += [
-        f"  member {row['name']:<28} {row.get('address') or '-':<16} {row['state']:<10} since {_clock(row['created_at'])}"
+        f"  member {row['name']:<28} {row.get('address') or '-':<16} {row['state']:<10}"
+        f" since {_clock(row['created_at'])}"
         for row in group["members"]
     ]
     lines += [

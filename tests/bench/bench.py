@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clone times against a peer and the floor, and the overhead of a scale-out; printed, and written to build/bench.
 
-Every figure is the wall time of a whole process (start of Ansible included), all in one run on one machine. Nothing here
-passes or fails: machines are noisy, and only figures of one run compare.
+Every figure is the wall time of a whole process (start of Ansible included), all in one run on one machine. Nothing
+here passes or fails: machines are noisy, and only figures of one run compare.
 """
 
 from __future__ import annotations

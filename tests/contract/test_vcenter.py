@@ -75,7 +75,7 @@ def test_expired_session_is_not_authenticated(vcenter, client):
     vm = client.vm("base-1")
     assert vcenter.control("POST", "/sessions/expire")["expired"] >= 1
     with pytest.raises(vim.fault.NotAuthenticated):
-        _ = vm.name
+        _unused = vm.name
     with pytest.raises(vim.fault.NotAuthenticated):
         client.vm("base-1")
     again = Client(vcenter)
@@ -173,7 +173,7 @@ def test_clone_left_off_has_no_guest_and_customizes_at_power_on(vcenter, client)
 def test_twenty_clones_take_as_long_as_one(vcenter, client):
     """Clones of one template run side by side, on all hosts, with MAC addresses of their own."""
     vcenter.control("PUT", "/times", {"clone_s": 3})
-    wanted = {next(NAMES): next(ADDRESSES) for _ in range(20)}
+    wanted = {next(NAMES): next(ADDRESSES) for _unused in range(20)}
     begin = time.monotonic()
     tasks = [client.clone(name, address) for name, address in wanted.items()]
     vms = [finish(task) for task in tasks]
@@ -202,7 +202,7 @@ def test_name_that_exists_is_refused(client):
 
 def test_same_name_twice_at_once_makes_one_vm(client):
     name = next(NAMES)
-    tasks = [client.clone(name, next(ADDRESSES), power_on=False) for _ in range(2)]
+    tasks = [client.clone(name, next(ADDRESSES), power_on=False) for _unused in range(2)]
     ends = []
     for task in tasks:
         try:
@@ -304,7 +304,7 @@ def test_power_off_and_destroy_end_the_guest(vcenter, client, machine):
     assert client.vm(name) is None
     assert vcenter.vm(name) is None
     with pytest.raises(vmodl.fault.ManagedObjectNotFound):
-        _ = vm.name
+        _unused = vm.name
 
 
 @pytest.mark.parametrize("how", ["ResetVM_Task", "RebootGuest"])

@@ -47,7 +47,7 @@ def state(vcenter, name, wanted):
 
 def test_call_fails_as_often_as_the_rule_says(vcenter, client):
     rule = vcenter.fault(method="CloneVM_Task", fault="ResourceInUse", count=2, message="disk is locked")
-    for _ in range(2):
+    for _unused in range(2):
         with pytest.raises(vim.fault.ResourceInUse, match="disk is locked"):
             client.clone(next(NAMES), next(ADDRESSES))
     finish(client.clone(next(NAMES), next(ADDRESSES), power_on=False))
@@ -204,9 +204,9 @@ def cpu(vcenter, address):
 
 
 def busy_percent(vcenter, address, seconds):
-    before, _ = cpu(vcenter, address)
+    before, _unused = cpu(vcenter, address)
     time.sleep(seconds)
-    after, _ = cpu(vcenter, address)
+    after, _unused = cpu(vcenter, address)
     spent = {mode: after[mode] - before[mode] for mode in after}
     assert all(value >= 0 for value in spent.values()), "a counter never goes back"
     return 100 * (1 - spent["idle"] / sum(spent.values()))

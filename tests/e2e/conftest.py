@@ -121,9 +121,8 @@ def running_lab() -> Iterator[dict[str, Any]]:
     """The lab with short clone and boot times, in a folder of its own."""
     folder = REPO / "build" / "lab-e2e"
     os.environ["LAB_DIR"] = str(folder)
-    lab = Lab(
-        dataclasses.replace(Settings.from_environment(), folder=folder, clone_s=1.0, boot_s=1.0), say=lambda _: None
-    )
+    settings = dataclasses.replace(Settings.from_environment(), folder=folder, clone_s=1.0, boot_s=1.0)
+    lab = Lab(settings, say=lambda text: None)
     lab.down(quiet=True)
     description = lab.up()
     yield description

@@ -75,7 +75,11 @@ class Site:
         """Output and number of changed tasks."""
         view = os.environ.get("ANSIBLE_COLLECTIONS_PATH", str(ROOT / "build" / "view"))
         env = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": view, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
-        env |= {"ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"), "ANSIBLE_STDOUT_CALLBACK": "default", "ANSIBLE_HOME": str(self.folder)}
+        env |= {
+            "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
+            "ANSIBLE_STDOUT_CALLBACK": "default",
+            "ANSIBLE_HOME": str(self.folder),
+        }
         command = [sys.executable, "-m", "ansible", "playbook", "onprem.autoscale.configure"]
         command += ["-i", str(self.folder / "hosts.yml"), "-e", f"group={group}", *arguments]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
@@ -122,7 +126,7 @@ def test_a_group_appears_changes_and_goes(site: Site) -> None:
     for word in ("+- job_name: web", "autoscale-web", "AutoscaleScaleOut", "127.0.0.1:9100"):
         assert word.lstrip("+- ") in output
 
-    _, changed = site.configure()
+    _unused, changed = site.configure()
     assert changed == 4
     assert site.jobs() == ["self", "web"]
     assert site.rules() == ["AutoscaleScaleOut", "AutoscaleScaleIn"]
@@ -139,14 +143,14 @@ def test_a_group_appears_changes_and_goes(site: Site) -> None:
         base_members=[{"name": "web-base-2", "address": "127.0.0.2"}],
         policies=[{"type": "threshold", "out": {"cpu": 70, "for": 60}}],
     )
-    _, changed = site.configure()
+    _unused, changed = site.configure()
     assert changed == 2
     assert site.rules() == ["AutoscaleScaleOut"]
     addresses = [address for group in json.loads(site.targets.read_text()) for address in group["targets"]]
     assert sorted(addresses) == ["10.0.0.9:9100", "127.0.0.2:9100"]
 
     site.declare(enabled=False)
-    _, changed = site.configure()
+    _unused, changed = site.configure()
     assert changed == 4
     assert site.files() == first
     assert (site.jobs(), site.rules(), site.receivers()) == (["self"], [], ["people"])
@@ -165,15 +169,15 @@ def test_absent_even_when_the_declaration_is_gone(site: Site) -> None:
 def test_errors_say_what_to_do(site: Site) -> None:
     """An unknown group names those that exist; a bad declaration names the field; nothing is touched."""
     first = site.files()
-    output, _ = site.configure(group="wbe", ok=False)
+    output, _unused = site.configure(group="wbe", ok=False)
     assert "There is no group wbe" in output
     assert re.search(r"Groups there:\s+web", output)
-    output, _ = site.configure(group="../web", ok=False)
+    output, _unused = site.configure(group="../web", ok=False)
     assert "No group can be called" in output
-    output, _ = site.configure("-e", "state=gone", ok=False)
+    output, _unused = site.configure("-e", "state=gone", ok=False)
     assert "allowed: present, absent" in output
     site.declare(size={"min": 5, "max": 4})
-    output, _ = site.configure(ok=False)
+    output, _unused = site.configure(ok=False)
     assert "web.yml" in output
     assert "size" in output
     assert site.files() == first

@@ -466,7 +466,7 @@ def test_a_token_that_expires_in_the_middle_is_renewed(
 def test_no_more_tokens_says_what_to_do(device: Device, run_module: Run) -> None:
     login = f"https://127.0.0.1:{device.port}/mgmt/shared/authn/login"
     body = {"username": "op", "password": PASSWORD, "loginProviderName": "tmos"}
-    statuses = {device.session.post(login, json=body, timeout=10).status_code for _ in range(101)}
+    statuses = {device.session.post(login, json=body, timeout=10).status_code for _unused in range(101)}
     assert statuses == {200, 400}
     result = run_module("f5_pool_info", {**device.args, "username": "op", "pools": ["x"]})
     assert result["failed"]

@@ -72,7 +72,7 @@ def test_bad_bodies_are_refused_and_named(kit: ReceiverKit) -> None:
         assert answer.status_code == status, (body if status != 413 else "large", answer.text)
         assert answer.json()["error"]
     # A body that hides its length is measured while it is read.
-    chunks = (b"x" * 65536 for _ in range(80))
+    chunks = (b"x" * 65536 for _unused in range(80))
     headers = {"Authorization": f"Bearer {TOKEN}"}
     assert requests.post(f"{kit.url}/alerts", data=chunks, headers=headers, timeout=20).status_code == 413
     assert inbox(kit) == []
@@ -109,7 +109,7 @@ def test_duplicates_are_counted_and_not_stored_twice(kit: ReceiverKit) -> None:
     """T1: a retry, and an HA pair that delivers the same at the same instant: one row, one signal."""
     body = notification(alert())
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
-        answers = [a.json() for a in pool.map(lambda _: kit.post(body, path="/any/path"), range(24))]
+        answers = [a.json() for a in pool.map(lambda _unused: kit.post(body, path="/any/path"), range(24))]
     assert sum(answer["accepted"] for answer in answers) == 1
     assert sum(answer["duplicates"] for answer in answers) == 23
     assert sum(answer["set"] for answer in answers) == 1

@@ -19,7 +19,7 @@ from ._pools import DISABLED, FORCED_OFFLINE, Pool
 PRESENT, ABSENT, DRAINED = "present", "absent", "drained"
 
 if t.TYPE_CHECKING:
-    Shown = dict[str, t.Any] | None
+    Shown = "dict[str, t.Any] | None"
 
 
 @dataclasses.dataclass

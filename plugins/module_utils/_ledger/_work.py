@@ -266,7 +266,7 @@ class WorkQueue:
         return dataclasses.replace(claim, **changed)
 
     def finish_work(
-        self, claim: Claim, *, failed: str = "", pause: t.Callable[[int], float] = lambda _: 0.0, limit: int = 1
+        self, claim: Claim, *, failed: str = "", pause: t.Callable[[int], float] = lambda _unused: 0.0, limit: int = 1
     ) -> bool:
         """The action ended; the group is idle again.
 

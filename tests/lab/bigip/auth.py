@@ -104,7 +104,7 @@ class Auth:
         self._purge()
         if sum(token.user is user for token in self.tokens.values()) >= TOKEN_LIMIT:
             raise ApiError(400, f"user {user.name} has reached maximum active login tokens", framework=True)
-        text = "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(26))
+        text = "".join(secrets.choice(string.ascii_uppercase + string.digits) for _unused in range(26))
         self.tokens[text] = Token(text, user, self._clock())
         self.logins += 1
         return {

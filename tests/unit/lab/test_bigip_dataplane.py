@@ -13,13 +13,13 @@ import pytest
 
 async def test_round_robin_takes_turns(start):
     device = await start()
-    assert Counter([await device.connect() for _ in range(9)]) == {"a": 3, "b": 3, "c": 3}
+    assert Counter([await device.connect() for _unused in range(9)]) == {"a": 3, "b": 3, "c": 3}
 
 
 async def test_ratio_follows_the_members_weights(start, backends):
     members = [{**backend.member, "ratio": ratio} for backend, ratio in zip(backends, (1, 2, 3), strict=True)]
     device = await start({"loadBalancingMode": "ratio-member"}, members=members)
-    assert Counter([await device.connect() for _ in range(12)]) == {"a": 2, "b": 4, "c": 6}
+    assert Counter([await device.connect() for _unused in range(12)]) == {"a": 2, "b": 4, "c": 6}
 
 
 async def test_least_connections_goes_where_fewest_are(start, connection, eventually):
@@ -27,7 +27,7 @@ async def test_least_connections_goes_where_fewest_are(start, connection, eventu
     async with connection(device.vip) as first, connection(device.vip) as second:
         held = {await first.get(), await second.get()}
         free = ({"a", "b", "c"} - held).pop()
-        for _ in range(3):
+        for _unused in range(3):
             assert await device.connect() == free
             await eventually(lambda: len(device.emulator.plane.virtuals["/Common/web-vip"].flows) == 2)
 
@@ -35,9 +35,9 @@ async def test_least_connections_goes_where_fewest_are(start, connection, eventu
 async def test_priority_groups_join_when_the_higher_is_too_small(start, backends):
     members = [{**b.member, "priorityGroup": priority} for b, priority in zip(backends, (10, 10, 5), strict=True)]
     device = await start({"minActiveMembers": 2}, members=members)
-    assert {await device.connect() for _ in range(6)} == {"a", "b"}
+    assert {await device.connect() for _unused in range(6)} == {"a", "b"}
     await device.switch(backends[0], "user-disabled")
-    assert {await device.connect() for _ in range(6)} == {"b", "c"}
+    assert {await device.connect() for _unused in range(6)} == {"b", "c"}
 
 
 async def test_disabled_member_keeps_its_connections_and_gets_no_new_ones(start, backends, connection, eventually):
@@ -47,8 +47,8 @@ async def test_disabled_member_keeps_its_connections_and_gets_no_new_ones(start,
     async with connection(device.vip) as old:
         assert await old.get() == "a"
         await device.switch(a, "user-disabled")
-        assert {await device.connect() for _ in range(10)} == {"b", "c"}
-        assert [await old.get() for _ in range(5)] == ["a"] * 5
+        assert {await device.connect() for _unused in range(10)} == {"b", "c"}
+        assert [await old.get() for _unused in range(5)] == ["a"] * 5
         stats = await device.ok("GET", device.member_url(a) + "/stats")
         (block,) = stats["entries"].values()
         assert block["nestedStats"]["entries"]["serverside.curConns"]["value"] == 1
@@ -73,7 +73,7 @@ async def test_forced_offline_does_to_connections_what_the_pool_says(start, back
 async def test_disabled_still_takes_persistent_clients_and_forced_offline_does_not(start, backends):
     """Disabled and forced offline differ by exactly this (facts: session and state of a member)."""
     device = await start(virtual={"persist": [{"name": "source_addr"}]})
-    assert [await device.connect() for _ in range(4)] == ["a"] * 4
+    assert [await device.connect() for _unused in range(4)] == ["a"] * 4
     await device.switch(backends[0], "user-disabled")
     assert await device.connect() == "a"
     await device.switch(backends[0], "user-disabled", "user-down")
@@ -87,7 +87,7 @@ async def test_removing_a_member_resets_what_it_still_holds(start, backends, con
         await device.ok("DELETE", device.member_url(backends[0]))
         with pytest.raises(ConnectionError):
             await old.get()
-    assert {await device.connect() for _ in range(6)} == {"b", "c"}
+    assert {await device.connect() for _unused in range(6)} == {"b", "c"}
 
 
 async def test_a_member_that_refuses_costs_the_client_its_connection(start, backends, connection):
@@ -95,14 +95,14 @@ async def test_a_member_that_refuses_costs_the_client_its_connection(start, back
     device = await start()
     await backends[0].stop()
     seen: list[str] = []
-    for _ in range(6):
+    for _unused in range(6):
         try:
             seen.append(await device.connect())
         except ConnectionError:
             seen.append("reset")
     assert Counter(seen) == {"reset": 2, "b": 2, "c": 2}
     await device.ok("PATCH", "/tm/ltm/pool/~Common~web-pool", {"reselectTries": 1})
-    assert {await device.connect() for _ in range(6)} == {"b", "c"}
+    assert {await device.connect() for _unused in range(6)} == {"b", "c"}
 
 
 async def test_nobody_available_resets_the_client(start, backends):
@@ -119,7 +119,7 @@ async def test_connection_limit_of_a_member(start, backends, connection):
     device = await start(members=members)
     async with connection(device.vip) as held:
         assert await held.get() == "a"
-        assert [await device.connect() for _ in range(3)] == ["b"] * 3
+        assert [await device.connect() for _unused in range(3)] == ["b"] * 3
 
 
 async def test_node_session_counts_for_its_members(start, backends):
@@ -162,7 +162,7 @@ async def test_graceful_removal_under_load_loses_no_request(start, backends, con
     async def client(keep_alive: int) -> None:
         while not stop.is_set():
             async with connection(device.vip) as link:
-                for _ in range(keep_alive):
+                for _unused in range(keep_alive):
                     done[await link.get()] += 1
 
     clients = [asyncio.create_task(client(1 + number % 4)) for number in range(24)]

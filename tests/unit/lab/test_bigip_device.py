@@ -77,9 +77,9 @@ async def test_faults_happen_to_the_calls_they_match(start):
     device = await start()
     await device.control("POST", "/faults", {"method": "PATCH", "path": "web-pool$", "status": 503, "count": 2})
     assert (await device.call("GET", POOL))[0] == 200
-    assert [(await device.call("PATCH", POOL, {}))[0] for _ in range(3)] == [503, 503, 200]
+    assert [(await device.call("PATCH", POOL, {}))[0] for _unused in range(3)] == [503, 503, 200]
     await device.control("POST", "/faults", {"path": "web-pool", "status": 500, "count": None})
-    assert [(await device.call("GET", POOL))[0] for _ in range(3)] == [500] * 3
+    assert [(await device.call("GET", POOL))[0] for _unused in range(3)] == [500] * 3
     await device.control("DELETE", "/faults")
     assert (await device.call("GET", POOL))[0] == 200
 
@@ -108,7 +108,7 @@ async def test_delay_and_calls_that_pass_first(start):
     await device.control("POST", "/faults", {"delay_s": 0.3, "after": 1})
     loop = asyncio.get_running_loop()
     times = []
-    for _ in range(3):
+    for _unused in range(3):
         began = loop.time()
         await device.ok("GET", POOL)
         times.append(loop.time() - began)

@@ -66,7 +66,7 @@ async def test_token_lives_until_its_timeout_or_its_end(start):
 
 async def test_the_101st_session_is_refused_until_one_ends(start):
     device = await start()
-    tokens = [await login(device) for _ in range(100)]
+    tokens = [await login(device) for _unused in range(100)]
     status, answer = await device.call("POST", "/shared/authn/login", LOGIN, auth=False)
     assert status == 400
     assert "maximum active login tokens" in answer["message"]

@@ -57,7 +57,7 @@ def test_kill_9_leaves_a_whole_file_and_no_rubbish(tmp_path: Path) -> None:
 
 
 def _append(path: Path, word: str, times: int) -> None:
-    for _ in range(times):
+    for _unused in range(times):
         with af.locked(path):
             af.write_atomic(path, (af.read_bytes(path) or b"") + f"{word}\n".encode())
 

@@ -58,7 +58,7 @@ def test_without_time_one_look_is_taken() -> None:
 
 def test_the_interval_is_capped_and_jittered_by_a_fifth() -> None:
     waiter, clock = make(10_000, 60)
-    for _ in range(200):
+    for _unused in range(200):
         assert waiter.pause()
     assert all(4.0 <= pause <= 6.0 for pause in clock.slept)
     assert max(clock.slept) - min(clock.slept) > 0.5

@@ -100,8 +100,9 @@ def test_a_second_refusal_ends_it() -> None:
 
 def test_a_wrong_password_is_said_without_it() -> None:
     client, talk, _clock = make(Turn("POST", LOGIN, **error(401, "Authentication failed.")))
-    with pytest.raises(AuthenticationError) as refused, client:
-        pass
+    with pytest.raises(AuthenticationError) as refused:  # noqa: SIM117 - pylint reads the joined form as a tuple
+        with client:
+            pass
     talk.finish()
     assert "refused user 'autoscale'" in str(refused.value)
     assert "Check the user name" in str(refused.value)
@@ -138,7 +139,7 @@ def test_a_restarting_device_is_waited_for(busy: dict) -> None:
 
 def test_a_device_that_restarts_for_too_long_is_down() -> None:
     page = {"status": 503, "text": "Configuration Utility restarting..."}
-    client, _talk, clock = make(login(), *[Turn("GET", POOL, **page) for _ in range(100)])
+    client, _talk, clock = make(login(), *[Turn("GET", POOL, **page) for _unused in range(100)])
     client.login()
     with pytest.raises(BackendDownError, match=r"restarting.*for 60 s.*busy_timeout"):
         client.get(POOL)

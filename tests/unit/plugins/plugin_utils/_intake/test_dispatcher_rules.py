@@ -110,7 +110,7 @@ class Bench:
 
     async def passes(self, count: int = 1, seconds: float = 1.0) -> None:
         """Look *count* times."""
-        for _ in range(count):
+        for _unused in range(count):
             self.now += seconds
             await self.dispatcher.look()
             await self.dispatcher.settle()
@@ -211,7 +211,7 @@ async def test_groups_do_not_wait_for_each_other(bench: Bench) -> None:
     bench.executor.hang["web"] = threading.Event()
     for group in ("web", "api", "db"):
         bench.alert(group)
-    for _ in range(5):
+    for _unused in range(5):
         bench.now += 1
         await bench.dispatcher.look()
         for task in [task for group, task in bench.dispatcher._tasks.items() if group != "web"]:
