@@ -57,7 +57,7 @@ bench: setup ## Clone times and overhead against a peer and the floor; build/ben
 	@$(BIN)/python tests/bench/bench.py $(BENCH)
 
 # ---- tests, from cheap to dear ----------------------------------------------------------------------------------------
-.PHONY: lint sanity docs-lint unit contract integration test test-fast
+.PHONY: lint sanity docs-lint unit contract integration test test-fast test-nightly
 lint: setup ## ruff, yamllint, ansible-lint (production profile), changelog, gofmt and vet
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -80,6 +80,9 @@ contract: setup ## The lab's parts against clients that we did not write
 
 integration: setup ## Every module and the receiver against real parts
 	$(PYTEST) tests/integration tests/e2e $(PYTEST_ARGS)
+
+test-nightly: setup ## What takes long builds: the Prometheus modules against Prometheus 3
+	$(PYTEST) tests -m nightly $(PYTEST_ARGS)
 
 test-fast: lint unit ## At most 5 minutes
 

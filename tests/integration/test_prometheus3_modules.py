@@ -3,12 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Prometheus modules against Prometheus 3 (A2): fragments, and what changed since 2.42.
 
-Its build takes two minutes, so it runs where LAB_PROMETHEUS3 is set: to ``build``, or to a folder that has it.
+Its build takes two minutes, so it belongs to the nightly lane: ``make test-nightly``.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,23 @@ from typing import Any
 import pytest
 from integration import prometheus_fixtures as kit
 
-from lab import newer
+from lab.build import build_go
 
-pytestmark = pytest.mark.skipif(
-    "LAB_PROMETHEUS3" not in os.environ, reason="set LAB_PROMETHEUS3=build (the nightly lane does) or to its folder"
-)
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
 Run = Callable[..., dict[str, Any]]
 CONFIG = kit.PROMETHEUS_YML + "scrape_config_files:\n  - scrape.d/*.yml   # one file a job\n"
+
+
+def binaries() -> Path:
+    """The folder with ``prometheus`` and ``promtool`` 3."""
+    build_go("prometheus3/promtool")
+    return build_go("prometheus3/prometheus").parent
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[kit.Server]:
     (tmp_path / "scrape.d").mkdir()
-    with kit.prometheus(tmp_path, CONFIG, binaries=newer.prometheus3()) as running:
+    with kit.prometheus(tmp_path, CONFIG, binaries=binaries()) as running:
         yield running
 
 
@@ -37,7 +40,7 @@ def args(server: kit.Server) -> dict[str, Any]:
     return {
         "url": server.url,
         "config_file": str(server.config),
-        "promtool": str(newer.prometheus3() / "promtool"),
+        "promtool": str(binaries() / "promtool"),
         "wait_interval": 0.2,
         "name": "web",
         "job": {

@@ -4,7 +4,7 @@
 
 //go:build tools
 
-// Package tools names what tests/lab/newer.py builds.
+// Package tools names what tests/lab/build.py builds.
 package tools
 
 import (

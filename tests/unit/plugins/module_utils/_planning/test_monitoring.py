@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import typing as t
 
@@ -20,6 +19,7 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._planning import 
     scrape_job,
 )
 from ansible_collections.onprem.autoscale.plugins.module_utils._planning._monitoring import duration, quote
+from lab.debs import binary
 
 CPU = 'max(100 - (avg by (instance) (rate(node_cpu_seconds_total{mode="idle",job="web"}[5m])) * 100))'
 MEMORY = (
@@ -143,7 +143,6 @@ def test_pace_of_the_route(make_spec: t.Any) -> None:
     assert "http_config" not in own["receiver"]["webhook_configs"][0]
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not on PATH; the lab installs it")
 def test_promtool_accepts_rules_and_fires_as_a3_says(make_spec: t.Any, tmp_path: t.Any) -> None:
     """A3 and invariant 9 in Prometheus' own evaluation."""
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(alert_rules(make_spec())), encoding="utf-8")
@@ -161,7 +160,10 @@ def test_promtool_accepts_rules_and_fires_as_a3_says(make_spec: t.Any, tmp_path:
         yaml.safe_dump({"rule_files": ["rules.yml"], "evaluation_interval": "15s", "tests": tests}), encoding="utf-8"
     )
     done = subprocess.run(
-        ["promtool", "test", "rules", str(tmp_path / "test.yml")], capture_output=True, text=True, check=False
+        [str(binary("promtool")), "test", "rules", str(tmp_path / "test.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
