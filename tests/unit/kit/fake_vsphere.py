@@ -127,7 +127,7 @@ class FakeVCenter:
         error = self.read_error
         if error is None:
             raise AssertionError("no read error is set")
-        raise error
+        raise t.cast(Exception, error)
 
     def task(self, state: str = "running", **info: t.Any) -> Ref:
         ref = Ref(f"task-{next(self._ids)}")
