@@ -133,9 +133,19 @@ class ClientSide(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         flow = self.flow
         flow.client = transport  # type: ignore[assignment]
+        loop = asyncio.get_running_loop()
+        # Nothing is read before the member is connected. Python 3.11 starts to read right after this method, whatever was
+        # said in it: so it is said just after that, before the next look at the socket.
         flow.client.pause_reading()
+        loop.call_soon(self._still_paused)
         flow.virtual.opened(flow)
-        flow.task = asyncio.get_running_loop().create_task(flow.connect())
+        flow.task = loop.create_task(flow.connect())
+
+    def _still_paused(self) -> None:
+        client = self.flow.client
+        if self.flow.server is None and client is not None and not client.is_closing():
+            client.resume_reading()
+            client.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         flow = self.flow
