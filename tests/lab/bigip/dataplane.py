@@ -134,8 +134,8 @@ class ClientSide(asyncio.Protocol):
         flow = self.flow
         flow.client = transport  # type: ignore[assignment]
         loop = asyncio.get_running_loop()
-        # Nothing is read before the member is connected. Python 3.11 starts to read right after this method, whatever was
-        # said in it: so it is said just after that, before the next look at the socket.
+        # Nothing is read before the member is connected. Python 3.11 starts to read right after this method, whatever
+        # was said in it: so it is said just after that, before the next look at the socket.
         flow.client.pause_reading()
         loop.call_soon(self._still_paused)
         flow.virtual.opened(flow)
