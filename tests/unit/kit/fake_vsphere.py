@@ -69,7 +69,7 @@ class FakeInventory(Inventory):
 
     def read(self, refs: t.Sequence[t.Any], paths: t.Any) -> dict[str, dict[str, t.Any]]:
         self.world.reads += 1
-        if self.world.read_error:
+        if self.world.read_errors:
             self.client.call("read the inventory", self.world.raise_read_error)
         return {ref._GetMoId(): dict(self.world.objects[ref._GetMoId()]) for ref in refs if self.world.knows(ref)}
 
@@ -94,7 +94,7 @@ class FakeVCenter:
         self.plans: list[tuple[float, t.Callable[[], None]]] = []
         self.clones: list[tuple[str, t.Any, float]] = []
         self.on_clone: t.Callable[[str, str], t.Any] = self.clone_in(10)
-        self.read_error: BaseException | None = None
+        self.read_errors: list[BaseException] = []
         self.reads = 0
         self.folder = vim.Folder("group-v1", None)
         self.calls: list[str] = []
@@ -124,10 +124,8 @@ class FakeVCenter:
         return ref._GetMoId() in self.objects
 
     def raise_read_error(self) -> None:
-        error = self.read_error
-        if error is None:
-            raise AssertionError("no read error is set")
-        raise t.cast(Exception, error)
+        for error in self.read_errors:
+            raise error
 
     def task(self, state: str = "running", **info: t.Any) -> Ref:
         ref = Ref(f"task-{next(self._ids)}")

@@ -251,7 +251,7 @@ def test_a_lost_vcenter_leaves_what_is_known(world: FakeVCenter) -> None:
     run.look_first()
 
     def lost() -> None:
-        world.read_error = ConnectionResetError("reset by peer")
+        world.read_errors = [ConnectionResetError("reset by peer")]
 
     world.at(4, lost)
     with pytest.raises(BackendDownError, match="reset by peer") as caught:
@@ -265,10 +265,10 @@ def test_a_short_loss_of_the_connection_is_survived(world: FakeVCenter) -> None:
     run = make_run(world)
 
     def lost() -> None:
-        world.read_error = ConnectionResetError("reset by peer")
+        world.read_errors = [ConnectionResetError("reset by peer")]
 
     def back() -> None:
-        world.read_error = None
+        world.read_errors = []
 
     world.raise_read_error = lambda: None if world.read_error is None else _raise(world.read_error)  # type: ignore
     world.at(4, lost)
