@@ -270,14 +270,9 @@ def test_a_short_loss_of_the_connection_is_survived(world: FakeVCenter) -> None:
     def back() -> None:
         world.read_errors = []
 
-    world.raise_read_error = lambda: None if world.read_error is None else _raise(world.read_error)  # type: ignore
     world.at(4, lost)
     world.at(8, back)
     assert finish(run)["web-1"].phase == "ready"
-
-
-def _raise(error: BaseException) -> None:
-    raise error
 
 
 def test_zero_timeouts_leave_phases_out(world: FakeVCenter) -> None:
