@@ -15,6 +15,8 @@ description:
   - Scale-in asks whether the highest instance is below both.
   - No scale-in alert fires while a target of the job cannot be scraped, unless the group sets
     C(monitoring.scale_in_needs_all_targets) to V(false).
+  - For scale-out, the CPU of a member counts only when it was there for the whole window, unless the group sets
+    C(monitoring.scale_out_needs_whole_window) to V(false).
 requirements:
   - jsonschema (Python library on the controller)
 options:

@@ -63,9 +63,20 @@ def scrape_job(
     }
 
 
-def _cpu(job: str, window: int) -> str:
+def _cpu(job: str, window: int, *, whole_window: bool = False) -> str:
+    """S1's CPU expression.
+
+    ``rate()`` over a window that a series only partly fills is too small, so that its idle time looks like load: a
+    member that has just come, or has just been removed, would read as busy as the window is empty, and the group would
+    grow after its own actions. With *whole_window* only members count that were there at both ends of the window.
+    """
     idle = f'rate(node_cpu_seconds_total{{mode="idle",job={job}}}[{duration(window)}])'
-    return f"max(100 - (avg by (instance) ({idle}) * 100))"
+    busy = f"100 - (avg by (instance) ({idle}) * 100)"
+    if not whole_window:
+        return f"max({busy})"
+    return (
+        f"max(({busy}) and on (instance) (up{{job={job}}} offset {duration(window)}) and on (instance) up{{job={job}}})"
+    )
 
 
 def _memory(job: str) -> str:
@@ -78,14 +89,20 @@ def expression(spec: GroupSpec, policy: Policy, direction: str) -> str:
     """The PromQL of one direction (A3): out when either metric is above, in when both are below.
 
     A target that cannot be scraped is read as busy when shrinking (invariant 9): S1's maximum would leave it out and
-    shrink under a member that is too busy to answer. ``scale_in_needs_all_targets: false`` gives S1's bare expression.
+    shrink under a member that is too busy to answer. A member that was not there for the whole window does not count
+    for growing (:func:`_cpu`). ``scale_in_needs_all_targets: false`` and ``scale_out_needs_whole_window: false`` give
+    S1's bare expressions.
     """
     side = t.cast(Thresholds, policy.out if direction == OUT else policy.in_)
     job = quote(spec.monitoring.job)
     sign, joint = (">", "or") if direction == OUT else ("<", "and")
+    whole_window = direction == OUT and spec.monitoring.scale_out_needs_whole_window
     parts = [
         f"({text} {sign} {limit:g})"
-        for text, limit in ((_cpu(job, policy.window), side.cpu), (_memory(job), side.memory))
+        for text, limit in (
+            (_cpu(job, policy.window, whole_window=whole_window), side.cpu),
+            (_memory(job), side.memory),
+        )
         if limit is not None
     ]
     text = f"\n{joint}\n".join(parts)

@@ -278,6 +278,10 @@ _MONITORING = _object(
             "Scale-in needs all targets", "No scale-in alert while a target of the job cannot be scraped: what cannot "
             "be seen is read as busy.", True,
         ),
+        "scale_out_needs_whole_window": _flag(
+            "Scale-out needs the whole window", "For growing, the CPU of a member counts only when it was there at "
+            "both ends of the policy's window: one that has just come or gone looks busy to rate() and is not.", True,
+        ),
         "runbook_url": _text("Runbook", "Page for people, put into the alerts.", "https://wiki.example.org/web", ""),
     },
     {"job": "web", "exporter_port": 9100},

@@ -168,6 +168,7 @@ class Monitoring(_Value):
     group_interval: int | None
     repeat_interval: int | None
     scale_in_needs_all_targets: bool
+    scale_out_needs_whole_window: bool
     runbook_url: str
 
 

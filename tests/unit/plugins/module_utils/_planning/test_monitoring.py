@@ -35,14 +35,15 @@ def rules(spec: GroupSpec) -> dict[str, dict[str, t.Any]]:
 
 def test_expressions_are_those_of_s1(make_spec: t.Any) -> None:
     """A3: highest instance above either for out, below both for in."""
-    found = rules(make_spec(monitoring__scale_in_needs_all_targets=False))
+    bare = {"scale_in_needs_all_targets": False, "scale_out_needs_whole_window": False}
+    found = rules(make_spec(monitoring=bare))
     assert found["scale_out"]["expr"].split("\n") == [f"({CPU} > 80)", "or", f"({MEMORY} > 85)"]
     assert found["scale_in"]["expr"].split("\n") == [f"({CPU} < 30)", "and", f"({MEMORY} < 40)"]
 
 
 def test_a_target_that_cannot_be_scraped_is_read_as_busy(make_spec: t.Any) -> None:
     """Invariant 9: no scale-in alert under a member that nobody can see; scale-out is not touched."""
-    found = rules(make_spec())
+    found = rules(make_spec(monitoring__scale_out_needs_whole_window=False))
     assert found["scale_in"]["expr"].split("\n") == [
         f"(({CPU} < 30)", "and", f"({MEMORY} < 40))", "unless on ()", '(up{job="web"} == 0)'
     ]  # fmt: skip
@@ -65,7 +66,8 @@ def test_each_direction_has_its_own_duration_and_labels(make_spec: t.Any) -> Non
 
 
 def test_metrics_and_directions_that_are_not_declared_are_not_asked(make_spec: t.Any) -> None:
-    spec = make_spec(policies=[{"type": "threshold", "window": 90, "out": {"cpu": 70.5}}])
+    policy = {"type": "threshold", "window": 90, "out": {"cpu": 70.5}}
+    spec = make_spec(policies=[policy], monitoring__scale_out_needs_whole_window=False)
     found = rules(spec)
     assert list(found) == ["scale_out"]
     assert found["scale_out"]["expr"] == f"({CPU.replace('[5m]', '[90s]')} > 70.5)"
@@ -155,17 +157,40 @@ def test_promtool_accepts_rules_and_fires_as_a3_says(make_spec: t.Any, tmp_path:
         ((54, 54), (90, 50), (1, 1), set()),
         ((54, 54), (90, 90), (1, 0), set()),
     ]
-    tests = [_case(*case) for case in cases]
-    (tmp_path / "test.yml").write_text(
-        yaml.safe_dump({"rule_files": ["rules.yml"], "evaluation_interval": "15s", "tests": tests}), encoding="utf-8"
-    )
-    done = subprocess.run(
-        [str(binary("promtool")), "test", "rules", str(tmp_path / "test.yml")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    _promtool(tmp_path, "a3", [_case(*case) for case in cases])
+
+
+@pytest.mark.parametrize(
+    ("whole_window", "spurious"), [(True, False), (False, True)], ids=["ours", "the bare expression"]
+)
+def test_a_member_that_comes_or_goes_is_not_read_as_busy(
+    make_spec: t.Any, tmp_path: t.Any, whole_window: bool, spurious: bool
+) -> None:
+    """A3: rate() over a window that a series only partly fills makes idle members look busy; none grows for that."""
+    spec = make_spec(monitoring__scale_out_needs_whole_window=whole_window)
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(alert_rules(spec)), encoding="utf-8")
+    # Every member is idle for 90 % of the time; one comes after 20 minutes, in the other case one goes then.
+    for name, values, up in (("comes", "_x80 0+13.5x80", "_x80 1x80"), ("goes", "0+13.5x80 stale", "1x80 stale")):
+        series = [
+            {"series": 'node_cpu_seconds_total{mode="idle",cpu="0",job="web",instance="a"}', "values": "0+13.5x160"},
+            {"series": 'up{job="web",instance="a"}', "values": "1x160"},
+            {"series": 'node_cpu_seconds_total{mode="idle",cpu="0",job="web",instance="b"}', "values": values},
+            {"series": 'up{job="web",instance="b"}', "values": up},
+        ]
+        # The alert's condition at any time in the ten minutes after; how long it lasts depends on window and threshold.
+        seen = 'count_over_time(ALERTS{alertname="AutoscaleScaleOut"}[10m])'
+        check = {"expr": f"count({seen}) or vector(0)", "eval_time": "30m",
+                 "exp_samples": [{"labels": "{}", "value": int(spurious)}]}  # fmt: skip
+        _promtool(tmp_path, name, [{"interval": "15s", "input_series": series, "promql_expr_test": [check]}])
+
+
+def _promtool(folder: t.Any, name: str, tests: list[dict[str, t.Any]]) -> None:
+    path = folder / f"{name}.yml"
+    content = {"rule_files": ["rules.yml"], "evaluation_interval": "15s", "tests": tests}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    command = [str(binary("promtool")), "test", "rules", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
 
 
 def _case(idle: t.Any, memory: t.Any, up: t.Any, fires: set[str]) -> dict[str, t.Any]:
