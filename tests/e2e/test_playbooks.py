@@ -113,18 +113,22 @@ def test_the_number_of_tasks_does_not_depend_on_the_number_of_vms(site, monkeypa
     assert tasks_in(back_one.output) == tasks_in(back_two.output) > 10
 
 
-def test_no_secret_in_output_or_ledger(site):
-    """A15: not even at -vvv."""
+def test_no_secret_in_output_or_ledger(site, monkeypatch):
+    """A15: not even at -vvv, where the default callback prints every module's arguments."""
+    monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "ansible.builtin.default")
     secrets = [
-        Path(site.description["vcenter"]["password_file"]).read_text(),
-        Path(site.description["bigip"]["password_file"]).read_text(),
+        Path(site.description[name][key]).read_text().strip()
+        for name, key in (("vcenter", "password_file"), ("bigip", "password_file"), ("receiver", "token_file"))
     ]
-    run = site.playbook("scale_in", "-vvv", ignore_cooldown=True)
-    assert run.rc == 0, run.output
+    assert all(len(secret) > 10 for secret in secrets)
+    runs = [site.playbook(name, "-vvv", ignore_cooldown=True) for name in ("configure", "scale_out", "scale_in")]
+    for run in runs:
+        assert run.rc == 0, run.output
+        assert '"module_args"' in run.output
     ledger = Path(site.description["ledger"].removeprefix("sqlite:///"))
     stored = b"".join(path.read_bytes() for path in ledger.parent.iterdir())
     for secret in secrets:
-        assert secret not in run.output
+        assert not any(secret in run.output for run in runs)
         assert secret.encode() not in stored
 
 
@@ -133,3 +137,19 @@ def test_status_shows_the_group(site):
     assert run.rc == 0, run.output
     assert "web" in run.output
     assert "scale_in" in run.output
+
+
+def test_an_unreachable_prometheus_host_refuses_before_anything_is_made(site, tmp_path):
+    """Targets are written on another host; when it cannot be reached the action ends, and frees its lock."""
+    before = site.snapshot()
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(
+        "all: {hosts: {localhost: }, children: {elsewhere: {hosts: {nowhere: {ansible_connection: ssh,"
+        " ansible_host: 127.0.46.254, ansible_port: 9}}}}}\n"
+    )
+    run = site.playbook("scale_out", "-i", str(inventory), ignore_cooldown=True, prometheus_host="nowhere")
+    assert run.rc != 0
+    assert "nowhere" in run.output
+    assert site.snapshot() == before
+    (event,) = site.ledger("select * from events order by id desc limit 1")
+    assert event["result"] == "failed"
