@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "ansible_collections.onprem.autoscale"
+pytest.register_assert_rewrite("integration")  # the kits assert too, and should say what they saw
 
 
 def import_root() -> Path:

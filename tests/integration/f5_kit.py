@@ -1,7 +1,10 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A lab BIG-IP in a process of its own, pools to play with, and real HTTP servers as members."""
+"""A lab BIG-IP in a process of its own, pools to play with, and real HTTP servers as members.
+
+A test file takes the fixtures at the end by name: ``device = kit.device``, and those that it stands on.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 import trustme
 
 TESTS = Path(__file__).resolve().parents[1]
 PASSWORD = "lab-only"
 OPERATOR = {"name": "op", "password": PASSWORD, "role": "operator"}
+ON = ("monitor-enabled", "up")
+Run = Callable[..., dict[str, Any]]
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -216,3 +222,36 @@ def ask(port: int) -> bool:
             return True
     except (OSError, AssertionError):
         return False
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bigip")
+
+
+@pytest.fixture(scope="module")
+def shared_device(folder: Path) -> Iterator[Device]:
+    it = start_device(folder)
+    yield it
+    it.stop()
+
+
+@pytest.fixture
+def device(shared_device: Device) -> Iterator[Device]:
+    yield shared_device
+    shared_device.tell("faults", method="DELETE")
+    eventually(lambda: not shared_device.state()["restarting"], what="the end of a restart")
+
+
+@pytest.fixture
+def member(run_module: Run, device: Device) -> Callable[..., dict[str, Any]]:
+    """``member(state, pool, services or rows, check=, diff=, **options)``."""
+
+    def call(
+        state: str, pool: str, members: list[Any], *, check: bool = False, diff: bool = False, **options: Any
+    ) -> dict[str, Any]:
+        rows = [one.row if isinstance(one, Service) else one for one in members]
+        args = {**device.args, "pool": pool, "state": state, "members": rows, "wait_interval": 0.2, **options}
+        return run_module("f5_pool_member", args, check=check, diff=diff)
+
+    return call

@@ -1,7 +1,10 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real Prometheus and Alertmanager servers on free ports, and a small exporter for them to scrape."""
+"""Real Prometheus and Alertmanager servers on free ports, and a small exporter for them to scrape.
+
+A test file takes the fixtures at the end by name: ``server = kit.server``, and those that it stands on.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,15 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lab import debs
 
+Run = Callable[..., dict[str, Any]]
 PROMETHEUS_YML = """\
 # The configuration of somebody else: comments, spacing and order are theirs.
 global:
@@ -193,3 +199,36 @@ def accepting_tool(folder: Path, name: str) -> Path:
     shutil.copy("/bin/true", path)
     path.chmod(0o755)
     return path
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with prometheus(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def exporter() -> Iterator[Exporter]:
+    running = Exporter()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def common(server: Server) -> dict[str, Any]:
+    return {
+        "url": server.url,
+        "config_file": str(server.config),
+        "promtool": str(debs.binary("promtool")),
+        "wait_interval": 0.2,
+    }
+
+
+def job_args(server: Server, common: dict[str, Any], **job: Any) -> dict[str, Any]:
+    path = server.folder / "autoscale" / "targets" / "web.json"
+    body = {
+        "scrape_interval": "1s",
+        "file_sd_configs": [{"files": [str(path)], "refresh_interval": "1s"}],
+        **job,
+    }
+    return {**common, "name": "web", "job": body}

@@ -1,7 +1,10 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's vCenter as a process of one test module: free ports, its own guests, faults over HTTP."""
+"""The lab's vCenter as a process of one test module: free ports, its own guests, faults over HTTP.
+
+A test file takes the fixtures at the end by name: ``vcenter, site = kit.vcenter, kit.site``.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,19 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from lab.build import build_go
 
 USER = "autoscale@vsphere.local"
 PASSWORD = "a-password-of-the-tests"
+NETWORK = {"name": "VM Network", "cidr": "127.0.46.0/24", "gateway": "127.0.46.1", "dns_servers": ["127.0.46.2"]}
+SHORT = {"clone": 20, "customization": 10, "address": 10, "shutdown": 5}
+Result = dict[str, Any]
 
 
 def free_port() -> int:
@@ -126,3 +135,70 @@ class LabVCenter:
                 return answer.status
         except urllib.error.HTTPError as error:
             return error.code
+
+
+@pytest.fixture(scope="module")
+def vcenter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabVCenter]:
+    lab = LabVCenter(tmp_path_factory.mktemp("vcenter"))
+    try:
+        yield lab.start()
+    finally:
+        lab.stop()
+
+
+class Site:
+    """The modules with connection options filled in, and clean-up after each test."""
+
+    def __init__(self, lab: LabVCenter, run_module: Callable[..., Result], start_module: Callable[..., Any]) -> None:
+        self.lab = lab
+        self._run = run_module
+        self._start = start_module
+
+    def args(self, count: int = 2, **other: Any) -> dict[str, Any]:
+        """Arguments for *count* VMs web-1, web-2 .. at 127.0.46.11, 127.0.46.12 .."""
+        return {
+            "template": "web-template",
+            "marks": {"group": "web", "action": "a1"},
+            "network": NETWORK,
+            "timeouts": SHORT,
+            "vms": [{"name": f"web-{n}", "address": f"127.0.46.{10 + n}"} for n in range(1, count + 1)],
+            **other,
+        }
+
+    def clone(self, args: dict[str, Any], **how: Any) -> Result:
+        return self._run("vsphere_clone", {**self.lab.connection, **args}, **how)
+
+    def start_clone(self, args: dict[str, Any]) -> Any:
+        return self._start("vsphere_clone", {**self.lab.connection, **args})
+
+    def info(self, **args: Any) -> list[dict[str, Any]]:
+        result = self._run("vsphere_clone_info", {**self.lab.connection, **args})
+        assert not result["failed"], result
+        assert not result["changed"]
+        return result["vms"]
+
+    def template(self, check: bool = False, **args: Any) -> Result:
+        return self._run("vsphere_template", {**self.lab.connection, **args}, check=check)
+
+
+@pytest.fixture
+def site(vcenter: LabVCenter, run_module: Any, start_module: Any) -> Iterator[Site]:
+    here = Site(vcenter, run_module, start_module)
+    yield here
+    vcenter.clear_faults()
+    vcenter.control("PUT", "/times", vcenter.times)
+    rows = vcenter.vms()
+    left = [
+        {"name": name, "marks": {"group": row["marks"]["group"]}}
+        for name, row in rows.items()
+        if "group" in row["marks"]
+    ]
+    if left:
+        here.clone({"state": "absent", "vms": left, "timeouts": {"shutdown": 0}})
+    for name, row in rows.items():
+        if row["template"] and name != "web-template":
+            here.template(name=name, state="absent", force=True)
+
+
+def by_name(result: Result) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in result["vms"]}
