@@ -31,7 +31,7 @@ class ActionModule(LedgerAction):
 
     OPTIONS: t.ClassVar[dict[str, t.Any]] = {
         "group": {"type": "str", "required": True},
-        "state": {"type": "str", "required": True, "choices": ["started", "planned", "running", *ENDS]},
+        "state": {"type": "str", "required": True, "choices": ["started", "observed", "planned", "running", *ENDS]},
         "name": {"type": "str"},
         "owner": {"type": "str"},
         "lock_ttl": {"type": "int", "default": int(DEFAULT_TTL_S)},
@@ -39,6 +39,7 @@ class ActionModule(LedgerAction):
         "source": {"type": "str", "default": "person", "choices": ["alert", "schedule", "person", "sweep"]},
         "reason": {"type": "str", "default": ""},
         "spec": {"type": "dict"},
+        "vms": {"type": "list", "elements": "dict"},
         "plan": {"type": "dict"},
         "taken": {"type": "list", "elements": "str", "default": []},
         "probe": {"type": "bool", "default": True},
@@ -64,6 +65,7 @@ class ActionModule(LedgerAction):
     RULES: t.ClassVar[dict[str, t.Any]] = {
         "required_if": [
             ("state", "started", ["direction"]),
+            ("state", "observed", ["name", "spec", "vms"]),
             ("state", "planned", ["name", "spec", "plan"]),
             ("state", "running", ["name", "step"]),
             *(("state", end, ["name"]) for end in ENDS),
@@ -74,7 +76,12 @@ class ActionModule(LedgerAction):
     def work(self, ledger: Ledger, args: Args) -> Result:
         args["owner"] = args["owner"] or default_owner()
         state = args["state"]
-        do = {"started": self._started, "planned": self._planned, "running": self._running}.get(state, self._ended)
+        do = {
+            "started": self._started,
+            "observed": self._observed,
+            "planned": self._planned,
+            "running": self._running,
+        }.get(state, self._ended)
         if not self.wants_diff:
             return do(ledger, args)
         before = self._summary(ledger, args["group"])
@@ -105,6 +112,25 @@ class ActionModule(LedgerAction):
             ledger.begin_step(name, "observe", owner=args["owner"])
             started_at = ledger.action(name)["started_at"]
         return {"changed": True, "name": name, "owner": args["owner"], "started_at": started_at, "resumed": bool(found)}
+
+    def _observed(self, ledger: Ledger, args: Args) -> Result:
+        if args["vms"] is None:
+            raise RefusedError(
+                f"vms is null: what vCenter shows of group {args['group']} is unknown, nothing is released on a guess",
+                remedy="Pass vms of onprem.autoscale.vsphere_clone_info; an empty list says that there are none",
+            )
+        self._action(ledger, args)
+        name, group, vms = args["name"], args["group"], args["vms"]
+        shown = {
+            "names": {row["name"] for row in vms},
+            "addresses": {row.get("address") for row in vms} | {(row.get("marks") or {}).get("address") for row in vms},
+            "grace": float(parse_spec(args["spec"]).timeouts.clone),
+        }
+        if self.check_mode:
+            released = ledger.preview_unseen(group, name, **shown)
+        else:
+            released = ledger.release_unseen(name, owner=args["owner"], **shown)
+        return {"changed": bool(released), "name": name, "released": released}
 
     def _planned(self, ledger: Ledger, args: Args) -> Result:
         spec, plan, name = parse_spec(args["spec"]), args["plan"], args["name"]
@@ -282,7 +308,10 @@ class ActionModule(LedgerAction):
     def _expected(before: t.Mapping[str, t.Any], args: Args, result: Result) -> dict[str, t.Any]:
         """*before* as this call would leave it."""
         state = args["state"]
-        step = {"started": "observe", "planned": args["step"], "running": args["step"]}.get(state)
+        step = {"started": "observe", "observed": before["step"], "planned": args["step"], "running": args["step"]}.get(
+            state
+        )
+        gone = {*args["removed"], *result.get("released", ())}
         members = {**before["members"], **{row["name"]: row["state"] for row in args["members"] or () if row["state"]}}
         leases = dict(before["leases"])
         if state == "planned":
@@ -291,6 +320,6 @@ class ActionModule(LedgerAction):
         return {
             "lock": None if state in ENDS else result["name"],
             "step": step,
-            "members": {name: state for name, state in members.items() if name not in args["removed"]},
-            "leases": {name: address for name, address in leases.items() if name not in args["removed"]},
+            "members": {name: state for name, state in members.items() if name not in gone},
+            "leases": {name: address for name, address in leases.items() if name not in gone},
         }

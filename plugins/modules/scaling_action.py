@@ -24,6 +24,10 @@ options:
     description:
       - V(started) takes the lock and opens the action. With O(name) of an action that was interrupted it goes on
         with that action and its stored start time.
+      - V(observed) gives up launches of earlier actions that died before their VMs came to be - members that are
+        planned or launching, whose action no longer runs, and that O(vms) do not show. Their rows and leases go, so
+        that they no longer count as owned. Use it right after vCenter was read. A member whose last entry, or whose
+        action's end, is not longer ago than C(timeouts.clone) of O(spec) stays, as its clone may still run.
       - V(planned) stores O(plan) and, for a scale-out, leases an address for each launch - all or none. When the
         address pool is exhausted the task fails with RV(code=no_address) and the action goes on, so that the play
         can end it.
@@ -32,7 +36,7 @@ options:
         recorded event.
     type: str
     required: true
-    choices: [started, planned, running, succeeded, refused, failed]
+    choices: [started, observed, planned, running, succeeded, refused, failed]
   name:
     description:
       - Name of the action. With O(state=started) the next C(<group>-<number>) is taken if it is not set.
@@ -67,8 +71,15 @@ options:
     default: ""
   spec:
     description:
-      - Declaration of the group. Required with O(state=planned). When an action ends it gives the cooldown.
+      - Declaration of the group. Required with O(state=observed) and O(state=planned). When an action ends it gives
+        the cooldown.
     type: dict
+  vms:
+    description:
+      - RV(onprem.autoscale.vsphere_clone_info#module:vms) of all VMs with the group's mark, of which C(name),
+        C(address) and C(marks) are used. Required with O(state=observed); an empty list says that there are none.
+    type: list
+    elements: dict
   plan:
     description:
       - RV(onprem.autoscale.scaling_plan#module:plan). Required with O(state=planned). When a refused action ends
@@ -155,8 +166,8 @@ attributes:
   idempotent:
     support: partial
     details:
-      - Ending and planning a second time change nothing. O(state=started) and O(state=running) are journal
-        entries, so each call adds one.
+      - Ending, planning and O(state=observed) a second time change nothing. O(state=started) and O(state=running) are
+        journal entries, so each call adds one.
 extends_documentation_fragment:
   - onprem.autoscale._attributes
   - onprem.autoscale._attributes.actiongroup_ledger
@@ -178,6 +189,15 @@ EXAMPLES = r"""
     source: alert
     reason: cpu 91 % is above 80 %
   register: started
+
+- name: Give up launches of earlier actions that came to nothing
+  onprem.autoscale.scaling_action:
+    ledger: sqlite:////var/lib/onprem-autoscale/ledger.db
+    group: web
+    name: "{{ started.name }}"
+    state: observed
+    spec: "{{ spec }}"
+    vms: "{{ seen_vms.vms }}"
 
 - name: Record the plan, lease the addresses
   onprem.autoscale.scaling_action:
@@ -233,6 +253,14 @@ resumed:
   description: Whether the action had been started before.
   returned: O(state=started)
   type: bool
+released:
+  description:
+    - Names of the members that were given up; also in the C(detail) of the running step. In check mode those that
+      would be.
+  returned: O(state=observed)
+  type: list
+  elements: str
+  sample: [web-20260102030405-2]
 step:
   description: The step that runs now.
   returned: O(state=running)

@@ -20,6 +20,7 @@ if HAS_SQLALCHEMY:
     import sqlalchemy as sa
 
 PROBES_AT_ONCE = 16
+IN_FLIGHT = ("planned", "launching")
 
 
 class Leases(Actions):
@@ -104,6 +105,81 @@ class Leases(Actions):
             freed = list(connection.scalars(sa.select(leases.c.address).where(*where).order_by(leases.c.address)))
             self._remove_members(connection, group, members)
         return freed
+
+    def release_unseen(
+        self,
+        ident: str,
+        *,
+        names: t.Collection[str],
+        addresses: t.Collection[str] = (),
+        grace: float,
+        owner: str | None = None,
+    ) -> list[str]:
+        """Give up launches of earlier actions whose VMs never came to be: rows and leases go; their names come back.
+
+        Such a member counts as owned (A5) and keeps its address, and nothing else would ever end that. It is given up
+        when it is planned or launching, its action is another one that no longer runs, neither its name is in *names*
+        nor its address in *addresses*, and both its last entry and the end of its action are more than *grace* seconds
+        ago: a clone task of a dead play may still run in vCenter, and its VM need not be listed yet. What went is noted
+        as ``released`` in the detail of the running step.
+
+        :param names: of all VMs with the group's mark, as vCenter shows them now.
+        :param addresses: of those VMs; a VM that somebody renamed still holds its address.
+        :param grace: seconds that a clone may take.
+        :raises ConflictError: the action does not hold the lock: what was seen may be old.
+        """
+        with self.write() as connection:
+            group = self._hold(connection, ident, owner)["group_name"]
+            gone = self._unseen(connection, group, ident, names, addresses, grace)
+            if gone:
+                self._remove_members(connection, group, gone)
+                self._note_released(connection, ident, gone)
+        return gone
+
+    def preview_unseen(
+        self,
+        group: str,
+        ident: str,
+        *,
+        names: t.Collection[str],
+        addresses: t.Collection[str] = (),
+        grace: float,
+    ) -> list[str]:
+        """What :meth:`release_unseen` would answer now. Changes nothing."""
+        with self.read() as connection:
+            return self._unseen(connection, group, ident, names, addresses, grace)
+
+    def _unseen(
+        self,
+        connection: sa.Connection,
+        group: str,
+        ident: str,
+        names: t.Collection[str],
+        addresses: t.Collection[str],
+        grace: float,
+    ) -> list[str]:
+        members, actions = tables.members, tables.actions
+        query = (
+            sa.select(members.c.name, members.c.address, members.c.updated_at, actions.c.state, actions.c.ended_at)
+            .join_from(members, actions, members.c.action == actions.c.ident, isouter=True)
+            .where(members.c.group_name == group, members.c.state.in_(IN_FLIGHT), members.c.action != ident)
+            .order_by(members.c.created_at, members.c.name)
+        )
+        return [
+            row.name
+            for row in connection.execute(query)
+            if row.state != "running"
+            and row.name not in names
+            and not (row.address and row.address in addresses)
+            and self.clock() - max(row.updated_at, row.ended_at or 0.0) > grace
+        ]
+
+    @staticmethod
+    def _note_released(connection: sa.Connection, ident: str, names: list[str]) -> None:
+        where = (tables.steps.c.action == ident, tables.steps.c.state == "running")
+        detail = connection.scalar(sa.select(tables.steps.c.detail).where(*where)) or {}
+        noted = {**detail, "released": [*detail.get("released", ()), *names]}
+        connection.execute(sa.update(tables.steps).where(*where).values(detail=noted))
 
     def _read_leases(self, group: str, wanted: t.Sequence[str]) -> tuple[dict[str, str], set[str]]:
         """Addresses that the members in *wanted* hold, and every leased address."""

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,60 @@ def test_what_answers_is_named(act, started, spec, monkeypatch):
     assert len(act("planned", spec=spec, plan=PLAN, probe=False)["vms"]) == 2
 
 
+def gone_by(url, seconds):
+    """Let *seconds* pass for all that the ledger knows of members and ended actions."""
+    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database, database:
+        database.execute("UPDATE members SET updated_at = updated_at - ?", (seconds,))
+        database.execute("UPDATE actions SET ended_at = ended_at - ?", (seconds,))
+
+
+@pytest.fixture
+def phantoms(act, started, spec, url):
+    """Two launches of web-1, which failed an hour ago without a VM; web-2 runs."""
+    act("planned", spec=spec, plan=PLAN, step="clone")
+    act("failed")
+    gone_by(url, 3600)
+    act("started", None, direction="out")
+
+
+def test_observed_gives_up_what_never_came_to_be(act, phantoms, spec, info):
+    """A5: launches of a failed action do not count for ever; the journal of the next action says who went."""
+    rows = [{"name": "web-b", "address": "10.0.0.11", "marks": {"group": "web"}}]
+    expected = act("observed", "web-2", spec=spec, vms=rows, check_mode=True, diff=True)
+    assert info()["counts"]["planned"] == 2, "check mode changes nothing"
+    got = act("observed", "web-2", spec=spec, vms=rows, diff=True)
+    assert got == expected
+    assert (got["changed"], got["released"]) == (True, ["web-a"])
+    assert got["diff"]["before"]["leases"] == {"web-a": "10.0.0.10", "web-b": "10.0.0.11"}
+    assert got["diff"]["after"]["leases"] == {"web-b": "10.0.0.11"}
+    assert got["diff"]["after"]["step"] == "observe"
+    step = info()["action"]["steps"][0]
+    assert (step["step"], step["state"], step["detail"]) == ("observe", "running", {"released": ["web-a"]})
+    again = act("observed", "web-2", spec=spec, vms=rows)
+    assert (again["changed"], again["released"]) == (False, [])
+
+
+def test_observed_knows_a_renamed_vm_by_its_mark(act, phantoms, spec):
+    rows = [{"name": "renamed", "address": "", "marks": {"group": "web", "address": "10.0.0.10"}}]
+    assert act("observed", "web-2", spec=spec, vms=rows)["released"] == ["web-b"]
+
+
+def test_observed_waits_as_long_as_a_clone_may_take(act, phantoms, spec):
+    slow = {**spec, "timeouts": {"clone": 7200}}
+    assert act("observed", "web-2", spec=slow, vms=[])["released"] == []
+    assert act("observed", "web-2", spec=spec, vms=[])["released"] == ["web-a", "web-b"]
+
+
+def test_observed_releases_nothing_when_vcenter_is_unknown(act, phantoms, spec, info):
+    """Invariant 9."""
+    assert "nothing is released on a guess" in act("observed", "web-2", spec=spec, vms=None)["msg"]
+    assert info()["counts"]["planned"] == 2
+
+
+def test_observed_in_check_mode_needs_no_action(act, spec):
+    assert act("observed", "check-mode", spec=spec, vms=[], check_mode=True)["released"] == []
+
+
 def test_a_whole_action_in_and_out(act, started, spec, info):
     act("planned", spec=spec, plan=PLAN, step="clone")
     act("running", step="pool", members=[{"name": "web-a", "moid": "vm-1", "state": "launching"}], detail={"n": 1})
@@ -242,6 +298,7 @@ def test_an_action_that_was_never_started_is_named(act):
         ({"state": "started"}, "state is started but all of the following are missing: direction"),
         ({"state": "planned", "name": "x"}, "missing: spec, plan"),
         ({"state": "running", "name": "x"}, "missing: step"),
+        ({"state": "observed", "name": "x", "spec": {}}, "missing: vms"),
         ({"state": "failed"}, "missing: name"),
         ({"state": "paused"}, "value of state must be one of"),
         ({"state": "failed", "name": "x", "cooldown": 1, "cooldown_until": 2}, "mutually exclusive"),

@@ -137,3 +137,99 @@ def test_an_error_of_the_probe_is_not_swallowed(ledger, web):
     with pytest.raises(OSError, match="no raw sockets"):
         ledger.lease_addresses(web, "web", ["a"], POOL, usable)
     assert ledger.leased_addresses() == set()
+
+
+GRACE = 600
+
+
+@pytest.fixture
+def phantoms(ledger, clock):
+    """Action web-1 leased for a and b and died; web-2 took the lock over and runs its step observe."""
+    first = ledger.start_action("web", "out", owner="me", ttl=100)
+    ledger.lease_addresses(first, "web", ["a", "b"], POOL)
+    ledger.update_members("web", [{"name": "b", "state": "launching"}])
+    clock.tick(100)
+    second = ledger.start_action("web", "out", owner="me", ttl=10_000)
+    ledger.begin_step(second, "observe")
+    return second
+
+
+def left(ledger):
+    """Members that still have a row, which must be those that still have a lease."""
+    names = [row["name"] for row in ledger.members("web")]
+    assert sorted(names) == sorted(row["member"] for row in ledger.group_state("web")["leases"])
+    return names
+
+
+def test_launches_of_a_dead_action_are_given_up_with_their_addresses(ledger, phantoms, clock):
+    """A5: a member that never came to be does not count for ever, and its address can be leased again."""
+    clock.tick(GRACE + 1)
+    assert ledger.preview_unseen("web", phantoms, names=[], grace=GRACE) == ["a", "b"]
+    assert left(ledger) == ["a", "b"], "a preview changes nothing"
+    assert ledger.release_unseen(phantoms, names=[], grace=GRACE) == ["a", "b"]
+    assert left(ledger) == []
+    assert ledger.release_unseen(phantoms, names=[], grace=GRACE) == []
+    assert ledger.action(phantoms)["steps"][-1]["detail"] == {"released": ["a", "b"]}
+
+
+def test_a_clone_that_may_still_run_is_not_given_up(ledger, phantoms, clock):
+    """Invariant 3: the play may have asked for the clone until its action ended, and vCenter goes on without it."""
+    clock.tick(GRACE)
+    assert ledger.members("web")[0]["updated_at"] < clock.now - GRACE
+    assert ledger.release_unseen(phantoms, names=[], grace=GRACE) == []
+    assert left(ledger) == ["a", "b"]
+    ledger.update_members("web", [{"name": "b"}])
+    clock.tick(1)
+    assert ledger.release_unseen(phantoms, names=[], grace=GRACE) == ["a"], "an entry about b is a second old"
+    assert ledger.action(phantoms)["steps"][-1]["detail"] == {"released": ["a"]}
+    clock.tick(GRACE)
+    assert ledger.release_unseen(phantoms, names=[], grace=GRACE) == ["b"]
+    assert ledger.action(phantoms)["steps"][-1]["detail"] == {"released": ["a", "b"]}
+
+
+def test_what_vcenter_shows_keeps_its_address(ledger, phantoms, clock):
+    """Invariant 3: by name, or by address when somebody renamed the VM."""
+    clock.tick(GRACE + 1)
+    assert ledger.release_unseen(phantoms, names=["a"], addresses=["10.0.0.2"], grace=GRACE) == []
+    assert ledger.release_unseen(phantoms, names=["b"], grace=GRACE) == ["a"]
+    assert left(ledger) == ["b"]
+
+
+@pytest.mark.parametrize("state", ["in_service", "draining", "failed", "removed"])
+def test_only_launches_are_given_up(ledger, phantoms, clock, state):
+    ledger.update_members("web", [{"name": "a", "state": state}])
+    clock.tick(GRACE + 1)
+    assert ledger.release_unseen(phantoms, names=[], grace=GRACE) == ["b"]
+
+
+def test_an_action_never_gives_up_its_own_launches_nor_those_of_other_groups(ledger, phantoms, clock):
+    ledger.lease_addresses(phantoms, "web", ["mine"], POOL)
+    other = ledger.start_action("db", "out", owner="me", ttl=10)
+    ledger.lease_addresses(other, "db", ["theirs"], POOL)
+    ledger.finish_action(other, state="failed")
+    clock.tick(GRACE + 1)
+    assert ledger.release_unseen(phantoms, names=[], grace=GRACE) == ["a", "b"]
+    assert left(ledger) == ["mine"]
+    assert [row["name"] for row in ledger.members("db")] == ["theirs"]
+
+
+def test_launches_of_an_action_that_nobody_remembers_are_given_up(ledger, phantoms, clock):
+    """A ledger that was rebuilt knows members whose actions are gone."""
+    ledger.update_members("web", [{"name": "stray", "action": "web-old"}, {"name": "bare"}])
+    clock.tick(GRACE + 1)
+    assert set(ledger.release_unseen(phantoms, names=["a", "b"], grace=GRACE)) == {"stray", "bare"}
+
+
+def test_a_preview_leaves_what_another_running_action_launches(ledger, phantoms, clock):
+    """Check mode has no lock, so somebody may work."""
+    ledger.lease_addresses(phantoms, "web", ["busy"], POOL)
+    clock.tick(GRACE + 1)
+    assert ledger.preview_unseen("web", "check-mode", names=[], grace=GRACE) == ["a", "b"]
+
+
+def test_who_lost_the_lock_gives_nothing_up(ledger, phantoms, clock):
+    clock.tick(10_001)
+    ledger.start_action("web", "out", owner="me", ttl=10)
+    with pytest.raises(ConflictError, match="no longer runs"):
+        ledger.release_unseen(phantoms, names=[], grace=GRACE)
+    assert left(ledger) == ["a", "b"]

@@ -115,6 +115,26 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.runs)
     @rule(data=st.data())
+    def give_up(self, data):
+        """What an ended action left goes, unless vCenter shows it or its clone may still run; nothing else does."""
+        ident = data.draw(st.sampled_from(sorted(self.runs)))
+        name = self.runs[ident][0]
+        before = {row["name"]: row for row in self.ledger.members(name)}
+        shown = data.draw(st.sets(st.sampled_from(sorted(before)))) if before else set()
+
+        def write():
+            gone = set(self.ledger.release_unseen(ident, names=shown, grace=TTL))
+            assert {row["name"] for row in self.ledger.members(name)} == before.keys() - gone
+            for member, row in before.items():
+                action = self.ledger.action(row["action"])
+                since = max(row["updated_at"], action["ended_at"] or 0.0)
+                kept = member in shown or action["state"] == "running" or self.now <= since + TTL
+                assert (member in gone) == (not kept)
+
+        self.entry(ident, write)
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data())
     def come_back(self, data):
         """The same action is started again after its play died."""
         ident = data.draw(st.sampled_from(sorted(self.runs)))
