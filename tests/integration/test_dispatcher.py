@@ -109,6 +109,31 @@ def test_a_killed_play_is_attempted_again_under_the_same_ident(kit: ReceiverKit,
     assert kit.metric('onprem_autoscale_action_attempts_total{group="web"}') == 2
 
 
+def test_a_canceled_action_is_over_in_the_ledger_and_its_group_free(tmp_path: Path) -> None:
+    """Invariant 6, A9: no lock is left once the task in flight has ended, and an event says who ended the action."""
+    kit = ReceiverKit(tmp_path, executor={"max_failures": 1})
+    kit.control(web={"seconds": 60})
+    try:
+        kit.start()
+        kit.post(notification(alert()))
+        until(kit.runs, "the attempt")
+        for pid, command in kit.command_lines().items():
+            if "ansible_runner" in command:
+                os.kill(pid, signal.SIGTERM)
+        until(lambda: (kit.folder / "runs/web-1-1/artifacts/web-1-1/rc").exists(), "the runner's last word")
+        if kit.play_processes("web-1-1"):
+            assert kit.work()["running"] == "web-1", "not before the task in flight has ended"
+        kit.go()
+        until(kit.idle, "the end of the action")
+        (event,) = kit.rows("select action, result, code, message from events")
+        assert (event["action"], event["result"], event["code"]) == ("web-1", "failed", "canceled")
+        assert event["message"].startswith("canceled by a person; ")
+        assert kit.rows("select state from actions") == [{"state": "failed"}]
+        assert kit.rows("select * from locks") == []
+    finally:
+        kit.close()
+
+
 def test_a_blocked_group_keeps_no_other_waiting(kit: ReceiverKit) -> None:
     """A10: web hangs, api runs."""
     kit.control(web={"seconds": 60})

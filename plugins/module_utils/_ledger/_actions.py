@@ -244,6 +244,20 @@ class Actions(Locks):
 
     # ---- inside a transaction
 
+    def close_dead(self, connection: sa.Connection, ident: str, *, code: str, message: str) -> bool:
+        """End the action *ident* as failed on behalf of its play, which is known to be dead; its lock is free again.
+
+        Neither the owner nor the expiry of the lock counts. Members and leases stay recorded for the reconcile run.
+
+        :returns: ``False`` when nobody started the action, or it has ended already.
+        """
+        action = one(connection, tables.actions, tables.actions.c.ident == ident)
+        if action is None or action["state"] != "running":
+            return False
+        self._close(connection, action, "failed", code, message)
+        self._free(connection, action["group_name"], ident)
+        return True
+
     def _next_ident(self, connection: sa.Connection, group: str) -> str:
         """The next number of the group that no action has; a rebuilt ledger may start again below old ones."""
         sequence = connection.scalar(sa.select(tables.work.c.sequence).where(tables.work.c.group_name == group)) or 0
@@ -281,10 +295,14 @@ class Actions(Locks):
         if previous is None:
             return
         message = f"action {previous['ident']} stopped without an end; its lock ran out and {ident} took over"
-        ended = {"state": "lost", "message": message, "ended_at": self.clock(), "code": "lost"}
-        self._end_running_step(connection, previous["ident"], "failed", {"interrupted": True})
-        connection.execute(sa.update(tables.actions).where(tables.actions.c.ident == previous["ident"]).values(**ended))
-        self._add_event(connection, {**previous, **ended}, self._event_members(connection, previous, []))
+        self._close(connection, previous, "lost", "lost", message)
+
+    def _close(self, connection: sa.Connection, action: Row, state: str, code: str, message: str) -> None:
+        """Step, end and event of an action whose play cannot do it any more."""
+        ended = {"state": state, "message": message, "ended_at": self.clock(), "code": code}
+        self._end_running_step(connection, action["ident"], "failed", {"interrupted": True})
+        connection.execute(sa.update(tables.actions).where(tables.actions.c.ident == action["ident"]).values(**ended))
+        self._add_event(connection, {**action, **ended}, self._event_members(connection, action, []))
 
     def _end_running_step(
         self, connection: sa.Connection, ident: str, state: str, detail: t.Mapping[str, t.Any] | None

@@ -27,7 +27,7 @@ if HAS_SQLALCHEMY:
     import sqlalchemy as sa
 
 if t.TYPE_CHECKING:
-    from ._store import Store
+    from ._actions import Actions
 
 #: A firing alert that comes within this many seconds after its own ``resolved`` is a late copy (HA pair, retry).
 LATE_COPY_S = 30.0
@@ -42,7 +42,7 @@ class WorkQueue:
     :param live_for: seconds after its last delivery for which a firing alert still counts as firing.
     """
 
-    def __init__(self, ledger: Store, *, live_for: float = 900.0) -> None:
+    def __init__(self, ledger: Actions, *, live_for: float = 900.0) -> None:
         self._ledger = ledger
         self._live_for = live_for
 
@@ -266,11 +266,18 @@ class WorkQueue:
         return dataclasses.replace(claim, **changed)
 
     def finish_work(
-        self, claim: Claim, *, failed: str = "", pause: t.Callable[[int], float] = lambda _unused: 0.0, limit: int = 1
+        self,
+        claim: Claim,
+        *,
+        failed: str = "",
+        code: str = "gave_up",
+        pause: t.Callable[[int], float] = lambda _unused: 0.0,
+        limit: int = 1,
     ) -> bool:
-        """The action ended; the group is idle again.
+        """The action ended; the group is idle again. Nothing of its last attempt may run any more.
 
         :param failed: why it failed; empty = it did what was asked, or was refused by the planner.
+        :param code: ``gave_up`` or ``canceled``: what a failed action gets that its play has left running.
         :param pause: from the count of failures in a row to the seconds for which the group rests.
         :param limit: so many failures in a row, and a person has to look: below it the signal is set again while an
             alert still asks for it, from it on only a new delivery sets it.
@@ -286,6 +293,9 @@ class WorkQueue:
             values: dict[str, t.Any] = {"running": None, "running_since": None, "attempts": 0, "not_before": None}
             attention = False
             if failed:
+                # Else its lock would hold the group back until it expires, and no event would tell of it.
+                left = f"{failed}; what it had begun stays recorded, and a reconcile run finishes or cleans it up"
+                self._ledger.close_dead(connection, claim.ident, code=code, message=left)
                 failures = int((row.signal or {}).get("failures", 0)) + 1
                 attention = failures >= limit
                 signal.update(failures=failures, attention=failed if attention else "")

@@ -210,14 +210,12 @@ class Dispatcher:
         if verdict == "again":
             await self._again(claim, outcome, why)
         else:
-            await self._end(claim, name, verdict, why)
+            await self._end(claim, verdict, why, code="canceled" if outcome.status == "canceled" else "gave_up")
 
     async def _again(self, claim: Claim, outcome: Outcome, why: str) -> None:
         """A new attempt of the same action: at once after the first death, then after a growing pause."""
         if claim.attempts >= self._config.executor.max_attempts:
-            await self._end(
-                claim, f"{claim.ident}-{claim.attempts}", "failed", f"given up after {claim.attempts} attempts: {why}"
-            )
+            await self._end(claim, "failed", f"given up after {claim.attempts} attempts: {why}")
             return
         LOG.warning("group %s: action %s was cut off (%s), once more", claim.group, claim.ident, why)
         if claim.attempts == 1 and outcome.state is not State.FINISHED:
@@ -225,12 +223,13 @@ class Dispatcher:
         else:
             await self._ledger(self._queue.retry_later, claim, self._clock() + self._pause(claim.attempts))
 
-    async def _end(self, claim: Claim, name: str, verdict: str, why: str) -> None:
+    async def _end(self, claim: Claim, verdict: str, why: str, *, code: str = "gave_up") -> None:
         failed = verdict == "failed"
         attention = await self._ledger(
             self._queue.finish_work,
             claim,
             failed=why if failed else "",
+            code=code,
             pause=self._pause,
             limit=self._config.executor.max_failures,
         )

@@ -135,10 +135,9 @@ class RunnerExecutor:
         if not rc_text:
             return None
         rc = int(rc_text) if rc_text.lstrip("-").isdigit() else None
+        if rc != 0 and self.processes(name):
+            return None  # canceled or killed: the playbook's workers may still finish the task that they are in
         if rc is None:
-            # The playbook was killed; its workers may still finish the task that they are in.
-            if self.processes(name):
-                return None
             return Outcome(State.DEAD, status=status, message="ansible-playbook was killed")
         message = "" if rc == 0 else f"{status or 'ended'} with rc {rc}"
         return Outcome(State.FINISHED, rc=rc, status=status, message=message)

@@ -19,7 +19,7 @@ import sys
 import typing as t
 
 from ...module_utils._common._errors import AutoscaleError, ConflictError
-from ...module_utils._ledger._store import Store
+from ...module_utils._ledger import Ledger
 from ...module_utils._ledger._work import WorkQueue
 from ._auth import server_context
 from ._config import Config, ConfigError, load_config
@@ -73,7 +73,7 @@ async def serve(config: Config) -> None:
     with contextlib.ExitStack() as stack:
         executor = RunnerExecutor(config.executor, inventory=config.inventory)
         stack.enter_context(_only_one(executor.root / _LOCK))
-        ledger = stack.enter_context(await loop.run_in_executor(None, Store.open, config.ledger))
+        ledger = stack.enter_context(await loop.run_in_executor(None, Ledger.open, config.ledger))
         queue = WorkQueue(ledger, live_for=config.alert_max_age)
         groups, metrics = Groups(config.scaling_groups_dir), Metrics()
         sweep = Sweep(config) if config.prometheus_url else None

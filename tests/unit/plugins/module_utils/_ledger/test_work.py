@@ -223,6 +223,49 @@ def test_a_failed_action_is_not_tried_again_for_an_alert_that_ended(queue: WorkQ
     assert work(queue).waiting == {}
 
 
+@pytest.mark.parametrize("code", ["canceled", "gave_up"])
+@pytest.mark.parametrize("after", [10.0, 700.0])
+def test_a_failed_end_closes_the_action_that_its_play_left_open(
+    queue: WorkQueue, ledger: Ledger, clock: Clock, code: str, after: float
+) -> None:
+    """Invariants 6 and 7, A9: no lock is left, an event tells of it, members and leases stay; also with an old lock."""
+    queue.accept_alerts([alert()])
+    claim = claimed(queue)
+    opened(ledger, claim)
+    ledger.record_plan("web-1", {"launches": [{"name": "web-a"}], "size_before": 2}, [{"name": "web-a"}])
+    ledger.lease_addresses("web-1", "web", ["web-a"], ["10.0.0.1"])
+    ledger.begin_step("web-1", "clone")
+    clock.now += after
+    assert queue.finish_work(claim, failed="because", code=code, limit=5) is False
+    state = ledger.group_state("web")
+    assert (state["lock"], state["action"]) == (None, None)
+    assert [row["name"] for row in state["members"]] == ["web-a"]
+    assert [row["address"] for row in state["leases"]] == ["10.0.0.1"]
+    (event,) = state["events"]
+    assert (event["result"], event["code"], event["action"], event["count_before"]) == ("failed", code, "web-1", 2)
+    assert event["message"].startswith("because; ")
+    assert [(row["step"], row["state"]) for row in event["steps"]] == [("clone", "failed")]
+    assert [row["name"] for row in event["members"]] == ["web-a"]
+    found = ledger.action("web-1")
+    assert found is not None
+    assert (found["state"], found["code"], found["ended_at"]) == ("failed", code, clock.now)
+    assert ledger.start_action("web", "out", owner="person") == "web-2", "the group is free at once"
+
+
+def test_a_failed_end_leaves_an_ended_action_and_a_foreign_lock_alone(queue: WorkQueue, ledger: Ledger) -> None:
+    """What the play itself said counts; and a lock that another action holds is not freed."""
+    queue.accept_alerts([alert()])
+    claim = claimed(queue)
+    opened(ledger, claim)
+    ledger.finish_action("web-1", state="failed", code="clone_failed", message="own words")
+    ledger.start_action("web", "out", owner="person")
+    queue.finish_work(claim, failed="because", limit=5)
+    state = ledger.group_state("web")
+    assert [(event["action"], event["code"]) for event in state["events"]] == [("web-1", "clone_failed")]
+    assert state["lock"]["action"] == "web-2"
+    assert state["action"]["name"] == "web-2"
+
+
 def test_old_rows_are_pruned(queue: WorkQueue, clock: Clock) -> None:
     """The inbox does not grow for ever."""
     queue.accept_alerts([alert("old")])

@@ -30,6 +30,7 @@ from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._metrics 
 GOOD = Outcome(State.FINISHED, rc=0, status="successful")
 BAD = Outcome(State.FINISHED, rc=2, status="failed", message="failed with rc 2")
 DEAD = Outcome(State.DEAD, message="vanished")
+CANCELED = Outcome(State.FINISHED, rc=254, status="canceled", message="canceled with rc 254")
 
 
 class FakeExecutor:
@@ -195,6 +196,27 @@ async def test_a_dead_attempt_is_followed_by_another_of_the_same_action(bench: B
     assert bench.row().running is None
     assert bench.row().failures == 1
     assert [name for name, good in bench.executor.forgotten if not good] == ["web-1-1", "web-1-2", "web-1-3"]
+
+
+@pytest.mark.parametrize(("outcome", "code"), [(CANCELED, "canceled"), (DEAD, "gave_up"), (BAD, "gave_up")])
+async def test_an_action_that_is_ended_from_outside_is_ended_in_the_ledger(
+    tmp_path: Path, outcome: Outcome, code: str
+) -> None:
+    """Invariant 6, A9: canceled or given up, the group is free at once and an event says why."""
+    bench = Bench(tmp_path, max_attempts=1)
+    bench.alert()
+    await bench.passes()
+    bench.play("web-1")
+    bench.executor.outcomes["web-1-1"] = outcome
+    await bench.passes()
+    state = bench.ledger.group_state("web")
+    assert (state["lock"], state["action"]) == (None, None)
+    assert [(event["result"], event["code"]) for event in state["events"]] == [("failed", code)]
+    why = "canceled by a person" if code == "canceled" else f"given up after 1 attempts: {outcome.message}"
+    assert why in state["events"][0]["message"]
+    assert bench.row().locked_by == ""
+    assert bench.row().failures == 1
+    bench.ledger.close()
 
 
 async def test_a_launch_that_is_refused_counts(bench: Bench) -> None:

@@ -83,6 +83,15 @@ def test_rc_none_is_death_but_only_when_nothing_runs_any_more(place: Place) -> N
     assert place.executor.look(NAME).state is State.DEAD
 
 
+def test_a_canceled_attempt_runs_until_its_last_worker_is_gone(place: Place) -> None:
+    """Its action is closed and its lock freed then: nothing may act on the group any more."""
+    place.wrote(rc="254", status="canceled")
+    place.process(42, command=b"python\0module.py")
+    assert place.executor.look(NAME).state is State.RUNNING
+    (place.proc / "42" / "environ").write_bytes(b"")
+    assert place.executor.look(NAME).status == "canceled"
+
+
 def test_no_rc_for_ever_is_death_but_only_when_nothing_runs_any_more(place: Place) -> None:
     """kill -9 of the runner; and what it said last is kept."""
     place.wrote()
