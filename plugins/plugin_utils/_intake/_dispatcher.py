@@ -147,7 +147,11 @@ class Dispatcher:
     # -- start -------------------------------------------------------------------------------------------------------
 
     async def _start(self, work: GroupWork, direction: str) -> None:
-        if not await self._is_fresh(work.group, direction):
+        fresh = await self._is_fresh(work.group, direction)
+        if fresh is False and await self._ledger(self._queue.withdraw, work.group, direction):
+            LOG.warning("group %s: an alert of long ago is not acted on (%s)", work.group, direction)
+            self._metrics.dropped.labels(work.group, "too_old").inc()
+        if not fresh:
             return
         claim = await self._ledger(self._queue.claim, work.group, direction, node=self._config.node)
         if claim is None:
@@ -155,8 +159,8 @@ class Dispatcher:
         LOG.info("group %s: action %s (%s) because of %s", claim.group, claim.ident, direction, claim.reason)
         await self._launch(claim)
 
-    async def _is_fresh(self, group: str, direction: str) -> bool:
-        """Whether the waiting signal may still be believed (invariant 11); drops it when not."""
+    async def _is_fresh(self, group: str, direction: str) -> bool | None:
+        """Whether an alert of *direction* may still be believed (invariant 11); ``None`` = ask again in a while."""
         seen = await self._ledger(self._queue.last_seen, group, direction)
         if seen is not None and self._clock() - seen <= self._config.alert_max_age:
             return True
@@ -166,12 +170,8 @@ class Dispatcher:
             except SweepError as error:
                 LOG.warning("group %s: the alert is old and cannot be confirmed, it waits: %s", group, error)
                 self._ask_again[group] = self._clock() + _ASK_AGAIN_S
-                return False
-            if any(alert.group == group and alert.direction == direction for alert in alerts):
-                return True
-        if await self._ledger(self._queue.withdraw, group, direction):
-            LOG.warning("group %s: an alert of long ago is not acted on (%s)", group, direction)
-            self._metrics.dropped.labels(group, "too_old").inc()
+                return None
+            return any(alert.group == group and alert.direction == direction for alert in alerts)
         return False
 
     async def _launch(self, claim: Claim) -> None:
@@ -199,7 +199,7 @@ class Dispatcher:
     async def _follow(self, claim: Claim) -> None:
         """See how the running action is doing; also the first thing after a restart."""
         if claim.attempts == 0 or claim.not_before:
-            await self._launch(claim)  # claimed and not launched yet, or its pause is over
+            await self._resume(claim)  # claimed and not launched yet, or its pause is over
             return
         name = f"{claim.ident}-{claim.attempts}"
         outcome = await self._run(self._executor_pool, self._executor.look, name)
@@ -219,11 +219,28 @@ class Dispatcher:
             return
         LOG.warning("group %s: action %s was cut off (%s), once more", claim.group, claim.ident, why)
         if claim.attempts == 1 and outcome.state is not State.FINISHED:
-            await self._launch(claim)
+            await self._resume(claim)
         else:
             await self._ledger(self._queue.retry_later, claim, self._clock() + self._pause(claim.attempts))
 
-    async def _end(self, claim: Claim, verdict: str, why: str, *, code: str = "gave_up") -> None:
+    async def _resume(self, claim: Claim) -> None:
+        """Launch an action that was claimed some time ago. One that has opened its row goes on whatever its age.
+
+        While nobody can say whether the alert still holds, the claim waits, and keeps its place.
+        """
+        if self._ask_again.get(claim.group, 0.0) > self._clock():
+            return
+        if await self._ledger(self._queue.action_state, claim.ident) is None:
+            fresh = await self._is_fresh(claim.group, claim.direction)
+            if fresh is False:
+                self._metrics.dropped.labels(claim.group, "too_old").inc()
+                await self._end(claim, "refused", "the alert is too old", good=False)
+            if not fresh:
+                return
+        await self._launch(claim)
+
+    async def _end(self, claim: Claim, verdict: str, why: str, *, code: str = "gave_up", good: bool = True) -> None:
+        """Store the end. *good*: what attempts that did not fail have left behind may be deleted."""
         failed = verdict == "failed"
         attention = await self._ledger(
             self._queue.finish_work,
@@ -244,7 +261,7 @@ class Dispatcher:
         for attempt in range(1, claim.attempts + 1):
             await self._run(
                 self._executor_pool,
-                functools.partial(self._executor.forget, f"{claim.ident}-{attempt}", good=not failed),
+                functools.partial(self._executor.forget, f"{claim.ident}-{attempt}", good=good and not failed),
             )
         self.wake()
 

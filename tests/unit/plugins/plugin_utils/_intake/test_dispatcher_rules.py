@@ -26,6 +26,7 @@ from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._executor
 )
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._groups import Groups
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._metrics import Metrics
+from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._sweep import SweepError
 
 GOOD = Outcome(State.FINISHED, rc=0, status="successful")
 BAD = Outcome(State.FINISHED, rc=2, status="failed", message="failed with rc 2")
@@ -92,7 +93,7 @@ class Bench:
         )
         self.dispatcher = self.fresh()
 
-    def fresh(self, **config: t.Any) -> Dispatcher:
+    def fresh(self, sweep: t.Any = None, **config: t.Any) -> Dispatcher:
         """A dispatcher as after a restart."""
         settings = dataclasses.replace(self.config, **config)
         return Dispatcher(
@@ -101,6 +102,7 @@ class Bench:
             self.executor,
             Groups(self.folder / "groups"),
             Metrics(),
+            sweep,
             clock=lambda: self.now,
         )
 
@@ -300,6 +302,97 @@ async def test_an_old_signal_without_prometheus_is_dropped(bench: Bench) -> None
     await bench.passes()
     assert bench.executor.launched == []
     assert bench.row().waiting == {}
+
+
+class FakeSweep:
+    """A Prometheus that says what the test wants."""
+
+    def __init__(self) -> None:
+        self.alerts: list[Alert] = []
+        self.down = False
+        self.asked = 0
+
+    async def firing(self) -> list[Alert]:
+        """Protocol."""
+        self.asked += 1
+        if self.down:
+            raise SweepError("down")
+        return self.alerts
+
+
+def claim_and_die(bench: Bench, attempts: int) -> None:
+    """The receiver claims, perhaps launches, and the machine is gone for hours; no play has opened its row."""
+    bench.alert()
+    claim = bench.queue.claim("web", "out", node="here")
+    for _unused in range(attempts):
+        assert claim is not None
+        claim = bench.queue.begin_attempt(claim)
+        bench.executor.outcomes[f"web-1-{attempts}"] = DEAD
+    bench.now += 7200
+
+
+@pytest.mark.parametrize("attempts", [0, 1])
+async def test_a_claim_of_long_ago_is_not_launched(bench: Bench, attempts: int) -> None:
+    """Invariant 11: neither the first attempt nor another; the group is free, what died stays for people to read."""
+    claim_and_die(bench, attempts)
+    await bench.passes(3)
+    assert bench.executor.launched == []
+    row = bench.row()
+    assert (row.running, dict(row.waiting), row.failures) == (None, {}, 0)
+    assert all(not good for _name, good in bench.executor.forgotten)
+    bench.alert()
+    await bench.passes(3)
+    assert bench.executor.launched == ["web-2-1"], "a new delivery is acted on"
+
+
+async def test_an_attempt_whose_pause_outlasts_its_alert_is_not_made(tmp_path: Path) -> None:
+    """Invariant 11: after a pause, too."""
+    bench = Bench(tmp_path, failure_pause=1000, failure_pause_max=1000)
+    bench.alert()
+    for number in (1, 2):
+        await bench.passes()
+        bench.executor.outcomes[f"web-1-{number}"] = DEAD
+    await bench.passes()
+    assert bench.executor.launched == ["web-1-1", "web-1-2"]
+    await bench.passes(2, seconds=600)
+    assert bench.executor.launched == ["web-1-1", "web-1-2"]
+    assert bench.row().running is None
+    bench.ledger.close()
+
+
+async def test_an_action_that_has_begun_is_finished_whatever_its_age(bench: Bench) -> None:
+    """What it began must not be left half done."""
+    claim_and_die(bench, 1)
+    bench.play("web-1")
+    await bench.passes()
+    assert bench.executor.launched == ["web-1-2"]
+
+
+@pytest.mark.parametrize("attempts", [0, 1])
+async def test_an_old_claim_is_launched_when_prometheus_confirms(bench: Bench, attempts: int) -> None:
+    """Invariant 11: while Prometheus is down it waits, is asked for now and then, and nothing is lost."""
+    claim_and_die(bench, attempts)
+    sweep = FakeSweep()
+    sweep.down = True
+    bench.dispatcher = bench.fresh(sweep)
+    await bench.passes(14)
+    assert (bench.executor.launched, sweep.asked) == ([], 1)
+    assert bench.row().running.ident == "web-1"
+    sweep.down = False
+    sweep.alerts = [Alert("sweep:1", "s", "firing", "web", "out", "r", source="sweep")]
+    await bench.passes(3)
+    assert bench.executor.launched == [f"web-1-{attempts + 1}"]
+
+
+async def test_an_old_claim_is_dropped_when_prometheus_knows_of_no_such_alert(bench: Bench) -> None:
+    """Another group's alert and one of the other direction confirm nothing."""
+    claim_and_die(bench, 0)
+    sweep = FakeSweep()
+    sweep.alerts = [Alert("a", "s", "firing", "api", "out", "r"), Alert("b", "s", "firing", "web", "in", "r")]
+    bench.dispatcher = bench.fresh(sweep)
+    await bench.passes()
+    assert bench.executor.launched == []
+    assert bench.row().running is None
 
 
 @pytest.mark.parametrize(
