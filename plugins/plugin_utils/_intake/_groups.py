@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Private to the collection; may change without notice.
 
-Which groups exist and are enabled: the names in the folder of group specs. What else a spec says is the planner's.
+Which groups exist and are enabled: the files ``<name>.yml`` in the folder of group specs. What else a spec says is the planner's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Groups:
         """Name of each group -> whether it is enabled. A file that cannot be read keeps what it said before."""
         found: dict[Path, tuple[tuple[int, int], str, bool]] = {}
         self.broken = 0
-        for path in sorted((*self._folder.glob("*.yml"), *self._folder.glob("*.yaml"))):
+        for path in sorted(self._folder.glob("*.yml")):
             before = self._seen.get(path)
             try:
                 stat = path.stat()
@@ -48,4 +48,6 @@ def _read(path: Path) -> tuple[str, bool]:
     data: t.Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(data, dict) or not isinstance(data.get("name"), str) or not data["name"]:
         raise ValueError("it has no name")
+    if data["name"] != path.stem:  # the playbooks look for a group in the file of its name, and in no other
+        raise ValueError(f"it names the group {data['name']}, whose file is {data['name']}.yml")
     return data["name"], data.get("enabled", True) is True

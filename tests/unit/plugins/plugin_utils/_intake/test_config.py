@@ -128,3 +128,17 @@ def test_groups_folder(tmp_path: Path) -> None:
     assert groups.refresh()["web"] is True
     (tmp_path / "web.yml").unlink()
     assert "web" not in groups.refresh()
+
+
+def test_a_group_is_known_by_the_file_that_the_playbooks_open(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """T2: what a play would not find is not accepted: another ending, or a name that is not the file's."""
+    (tmp_path / "web.yml").write_text("name: web\n")
+    (tmp_path / "api.yaml").write_text("name: api\n")
+    (tmp_path / "copy.yml").write_text("name: db\n")
+    groups = Groups(tmp_path)
+    assert groups.refresh() == {"web": True}
+    assert groups.broken == 1
+    assert "copy.yml is left out: it names the group db, whose file is db.yml" in caplog.text
+    (tmp_path / "copy.yml").rename(tmp_path / "db.yml")
+    assert groups.refresh() == {"web": True, "db": True}
+    assert groups.broken == 0
