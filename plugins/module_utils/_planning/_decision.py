@@ -13,9 +13,12 @@ Order of the checks, and why:
 3. ``cooldown``: the direction rests, unless the signal says to ignore that. It stands before the bounds, as a repeated
    alert at a bound would otherwise start the cooldown again and again, and the group would never act after it. A
    resting direction is therefore refused without moving the end of its rest.
-4. ``at_max``, ``at_min``: the bound is reached; this refusal starts the direction's cooldown (A4). A signal that
+4. What an earlier scale-in left behind, drained but not deleted, is finished before a scale-in looks at the minimum:
+   it carries no load and is not counted, so that at the minimum it would keep its VM and its address for ever. It
+   stands behind the cooldown, so that a removal that fails again and again is not tried at once each time.
+5. ``at_max``, ``at_min``: the bound is reached; this refusal starts the direction's cooldown (A4). A signal that
    ignores the cooldown does not prolong one that already runs.
-5. ``no_victim``: there is nobody who may leave.
+6. ``no_victim``: there is nobody who may leave.
 
 Numbers (A5): scale-out counts ``max(registered, owned)``, scale-in ``min(registered, in_service)``. Each errs towards
 doing less.
@@ -28,7 +31,7 @@ import typing as t
 from ._names import unused_names
 from ._spec import GroupSpec
 from ._state import IN, OUT, Cooldowns, Launch, Member, Observed, Plan, Signal
-from ._victims import choose_victims
+from ._victims import choose_victims, left_over
 
 _SOURCES = {"registered": "targets in Prometheus", "in_service": "members in service", "owned": "VMs of the group"}
 
@@ -58,6 +61,13 @@ def decide(spec: GroupSpec, observed: Observed, cooldowns: Cooldowns, signal: Si
     resting = until is not None and now < until
     if resting and not signal.ignore_cooldown:
         return refuse("cooldown", f"scale-{signal.direction} rests for another {t.cast(float, until) - now:.0f} s")
+
+    if signal.direction == IN:
+        unfinished = choose_victims(
+            filter(left_over, observed.members), signal.count or spec.size.step_in, spec.scale_in.victim
+        )
+        if unfinished:
+            return _shrink(observed, signal, size, tuple(unfinished), " (left over from an earlier scale-in)")
 
     room = spec.size.max - size if signal.direction == OUT else size - spec.size.min
     if room <= 0:
@@ -115,7 +125,7 @@ def _victims(spec: GroupSpec, observed: Observed, count: int) -> tuple[Member, .
     return tuple(chosen)
 
 
-def _shrink(observed: Observed, signal: Signal, size: int, victims: tuple[Member, ...]) -> Plan:
+def _shrink(observed: Observed, signal: Signal, size: int, victims: tuple[Member, ...], note: str = "") -> Plan:
     after = min(
         t.cast(int, observed.registered) - sum(member.registered for member in victims),
         t.cast(int, observed.in_service) - sum(member.in_service for member in victims),
@@ -125,7 +135,7 @@ def _shrink(observed: Observed, signal: Signal, size: int, victims: tuple[Member
         "act",
         "scale_in",
         IN,
-        _why(signal, f"{size} to {after} members without {names}, asked for by {signal.source}"),
+        _why(signal, f"{size} to {after} members without {names}{note}, asked for by {signal.source}"),
         count=len(victims),
         size_before=size,
         size_after=after,

@@ -23,6 +23,11 @@ def may_leave(member: Member) -> bool:
     return not (member.base or member.protected or member.in_flight)
 
 
+def left_over(member: Member) -> bool:
+    """Whether an earlier scale-in drained *member* and failed before its VM was gone. Only a scale-in can end that."""
+    return may_leave(member) and member.state == "draining" and not member.in_service
+
+
 def _age_key(member: Member) -> tuple[float, list[t.Any]]:
     """Older first. The name decides between VMs of one action: -2 is younger than -1, and -10 than -9."""
     created = member.created if member.created is not None else time_of_name(member.name)

@@ -167,6 +167,68 @@ def test_in_never_goes_below_min(make_spec: t.Any) -> None:
     assert (plan.count, plan.size_after) == (2, 2)
 
 
+def left(name: str, **more: t.Any) -> Member:
+    """Drained by a scale-in that failed before its VM was deleted."""
+    return Member(name, **{"state": "draining", "registered": True, "created": NOW - 100, **more})
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_what_a_failed_scale_in_left_is_finished_at_the_minimum(make_spec: t.Any, registered: bool) -> None:
+    """A7: else the drained member keeps its VM and its address until the load rises and falls again."""
+    members = (serving("base", base=True), serving("a"), left("web-9", moid="vm-9", registered=registered))
+    plan = decide(make_spec(size__min=2), Observed(members, 2 + registered, 2), NONE, Signal("in"), NOW)
+    assert (plan.verdict, plan.code, plan.count) == ("act", "scale_in", 1)
+    assert [victim.name for victim in plan.victims] == ["web-9"]
+    assert (plan.size_before, plan.size_after) == (2, 2), "it was not counted, so its end changes nothing"
+    assert "web-9 (left over from an earlier scale-in)" in plan.reason
+
+
+def test_what_is_left_is_finished_alone_and_before_others(make_spec: t.Any) -> None:
+    """Nobody in service goes in the same action, and no more go than were asked for."""
+    members = (*group_of(4).members, left("x"), left("y", created=NOW - 50))
+    spec = make_spec(size__max=9, network__start="10.255.48.200")
+    plan = decide(spec, Observed(members, 6, 4), NONE, Signal("in", count=9), NOW)
+    assert ([victim.name for victim in plan.victims], plan.size_after) == (["y", "x"], 4)
+    plan = decide(spec, Observed(members, 6, 4), NONE, Signal("in"), NOW)
+    assert [victim.name for victim in plan.victims] == ["y"], "step_in is 1"
+
+
+def test_what_is_left_goes_also_below_the_minimum(make_spec: t.Any) -> None:
+    """Invariant 2 is about members in service: it lowers none."""
+    members = (serving("a"), left("x"))
+    plan = decide(make_spec(size__min=3), Observed(members, 2, 1), NONE, Signal("in"), NOW)
+    assert ([victim.name for victim in plan.victims], plan.size_after) == (["x"], 1)
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        left("x", in_service=True),
+        left("x", protected=True),
+        left("x", base=True),
+        left("x", state="in_service"),
+        left("x", state=""),
+    ],
+)
+def test_only_a_drained_member_of_ours_is_left_over(make_spec: t.Any, member: Member) -> None:
+    """Invariant 10, and a member that serves again costs service like any other."""
+    members = (serving("a"), member)
+    plan = decide(make_spec(size__min=3), Observed(members, 2, 1 + member.in_service), NONE, Signal("in"), NOW)
+    assert plan.code == "at_min"
+
+
+def test_what_is_left_waits_for_the_cooldown_and_for_all_sources(make_spec: t.Any) -> None:
+    """A4: a delete that fails each time is not repeated without a rest. Invariant 9."""
+    members = (serving("a"), left("x"))
+    resting = Cooldowns(None, NOW + 1)
+    assert decide(make_spec(), Observed(members, 2, 1), resting, Signal("in"), NOW).code == "cooldown"
+    assert decide(make_spec(), Observed(members, 2, 1), resting, Signal("in", ignore_cooldown=True), NOW).acts
+    assert decide(make_spec(), Observed(members, 2, None), NONE, Signal("in"), NOW).code == "unknown_state"
+    assert decide(make_spec(enabled=False), Observed(members, 2, 1), NONE, Signal("in"), NOW).code == "disabled"
+    out = decide(make_spec(), Observed(members, 2, 1), NONE, Signal("out"), NOW)
+    assert (out.code, out.size_before) == ("scale_out", 2), "A5: it is still owned"
+
+
 def test_names_do_not_collide_within_one_second(make_spec: t.Any) -> None:
     """Two actions in one second, or a VM that somebody named like ours."""
     members = (*group_of(1).members, Member("web-20270115080000"))

@@ -32,7 +32,10 @@ NOW = 1_800_000_000.0
 
 
 class Kind(enum.Enum):
-    """A VM: does it run, is it a target of Prometheus, what does the load balancer say (``None``: no member)."""
+    """A VM: does it run, is it a target of Prometheus, what does the load balancer say (``None``: no member).
+
+    The last two were drained by a scale-in that failed later, before or after the member left the pool.
+    """
 
     FLIGHT = ("absent", False, None)
     OFF = ("off", False, None)  # a clone that failed, or never booted
@@ -43,10 +46,16 @@ class Kind(enum.Enum):
     SERVING = ("on", True, "available")
     SICK = ("on", True, "offline")
     SICK_UNREGISTERED = ("on", False, "offline")
+    DRAINED = ("on", True, "disabled")
+    DRAINED_UNPOOLED = ("on", False, None, "drained")  # the fourth value only makes it another than BOOTED
 
     @property
     def serves(self) -> bool:
         return self.value[2] == "available"
+
+    @property
+    def left_over(self) -> bool:
+        return self in (Kind.DRAINED, Kind.DRAINED_UNPOOLED)
 
 
 #: What the world may do to a VM on its own. A VM may also vanish.
@@ -60,6 +69,8 @@ CHANGES: dict[Kind, tuple[Kind, ...]] = {
     Kind.SERVING: (Kind.SICK, Kind.POOLED, Kind.OFF_REGISTERED),
     Kind.SICK: (Kind.SERVING, Kind.OFF_REGISTERED, Kind.SICK_UNREGISTERED),
     Kind.SICK_UNREGISTERED: (Kind.POOLED, Kind.SICK, Kind.OFF),
+    Kind.DRAINED: (Kind.DRAINED_UNPOOLED, Kind.SERVING),  # somebody may enable it again
+    Kind.DRAINED_UNPOOLED: (),
 }
 
 
@@ -81,15 +92,18 @@ def look(spec: GroupSpec, vms: tuple[Kind, ...], blind: str = "") -> Observed:
         pool.append({"address": base.address, "port": 8080, "availability": "available", "in_service": True})
         targets.append({"address": f"{base.address}:9100", "labels": {"job": "web"}})
     for age, kind in enumerate(vms):
-        power, registered, pooled = kind.value
+        power, registered, pooled = kind.value[:3]
         name, address = f"web-2026010100000{age}", f"10.255.48.{220 + age}"
         if power == "absent":
             ledger.append({"name": name, "address": address, "state": "launching"})
             continue
+        if kind.left_over:
+            ledger.append({"name": name, "address": address, "state": "draining"})
         marks = {"group": "web"}
         rows.append({"name": name, "moid": f"vm-{age}", "address": address, "power_state": power, "marks": marks})
         if pooled:
-            pool.append({"address": address, "port": 8080, "availability": pooled, "in_service": kind.serves})
+            availability = "available" if pooled == "disabled" else pooled
+            pool.append({"address": address, "port": 8080, "availability": availability, "in_service": kind.serves})
         if registered:
             targets.append({"address": f"{address}:9100", "labels": {"job": "web"}})
     sources: dict[str, t.Any] = {"vms": rows, "pool_members": pool, "targets": targets, "ledger_members": ledger}
@@ -113,6 +127,13 @@ def apply(state: State, plan: Plan) -> State:
     return state._replace(vms=vms + (Kind.FLIGHT,) * len(plan.launches))
 
 
+def fail(state: State, plan: Plan) -> State:
+    """The state after a scale-in drained its victims and could not delete them."""
+    victims = {int(victim.name[-1]) for victim in plan.victims}
+    vms = tuple(Kind.DRAINED if age in victims else kind for age, kind in enumerate(state.vms))
+    return apply(state, plan)._replace(vms=vms)
+
+
 def check(spec: GroupSpec, state: State, plan: Plan) -> None:
     """Invariants 1, 2 and 10, and the cooldown, for one decision."""
     base = len(spec.base_members)
@@ -122,9 +143,15 @@ def check(spec: GroupSpec, state: State, plan: Plan) -> None:
         assert base + len(after.vms) <= spec.size.max
     if plan.code == "scale_in":
         assert not state.in_rests
-        assert base + sum(kind.serves for kind in after.vms) >= spec.size.min
+        served, serving = (base + sum(kind.serves for kind in vms) for vms in (state.vms, after.vms))
+        assert serving >= spec.size.min or serving == served, "invariant 2: nobody in service goes below the minimum"
+        assert serving == base + sum(kind.serves for kind in fail(state, plan).vms), "nor by a scale-in that fails"
         assert all(victim.name.startswith("web-2026") for victim in plan.victims)
         assert len(after.vms) == len(state.vms) - len(plan.victims)
+    unfinished = sum(kind.left_over for kind in state.vms)
+    if plan.direction == "in" and unfinished and not state.in_rests:
+        assert plan.count == min(unfinished, spec.size.step_in), "what is left over goes first, at the minimum too"
+        assert sum(kind.left_over for kind in after.vms) == unfinished - plan.count, "and nobody else with it"
     assert plan.code != "unknown_state"
 
 
@@ -134,6 +161,7 @@ def next_states(spec: GroupSpec, state: State) -> t.Iterator[State]:
         plan = ask(spec, state, direction)
         check(spec, state, plan)
         yield apply(state, plan)
+        yield fail(state, plan)
     yield state._replace(out_rests=False)
     yield state._replace(in_rests=False)
     for age, kind in enumerate(state.vms):
@@ -158,8 +186,8 @@ def explore(spec: GroupSpec, starts: t.Iterable[State]) -> set[State]:
 
 
 def settle(vms: tuple[Kind, ...]) -> tuple[Kind, ...]:
-    """The world heals: what can serve does; what never booted stays as it is."""
-    return tuple(kind if kind is Kind.OFF else Kind.SERVING for kind in vms)
+    """The world heals: what can serve does; what never booted, and what was drained, stays as it is."""
+    return tuple(kind if kind is Kind.OFF or kind.left_over else Kind.SERVING for kind in vms)
 
 
 @functools.cache
@@ -224,11 +252,13 @@ def _check_convergence(spec: GroupSpec, vms: tuple[Kind, ...]) -> None:
     assert (base + len(grown), code) == (spec.size.max, "at_max")
     assert outcome(spec, grown, "out") == (grown, "at_max"), "stays"
     shrunk, code = outcome(spec, vms, "in")
+    assert not any(kind.left_over for kind in shrunk), "a steady scale-in finishes what an earlier one left"
     serving = base + sum(kind.serves for kind in shrunk)
     started = base + sum(kind.serves for kind in settle(vms))
     if started >= spec.size.min:
         least = max(base, spec.size.min)
         assert (serving, code) == (least, "at_min" if least == spec.size.min else "no_victim")
     else:
-        assert (shrunk, code) == (settle(vms), "at_min"), "below the minimum nobody is taken"
+        rest = tuple(kind for kind in settle(vms) if not kind.left_over)
+        assert (shrunk, code) == (rest, "at_min"), "below the minimum nobody in service is taken"
     assert outcome(spec, shrunk, "in") == (shrunk, code), "stays"

@@ -145,10 +145,29 @@ def _check_in(spec: GroupSpec, observed: Observed, plan: Plan) -> None:
     if plan.code != "scale_in":
         return
     assert not plan.launches
-    assert t.cast(int, observed.in_service) - len(plan.victims) >= spec.size.min, "invariant 2, whatever the flags say"
+    _check_floor(spec, observed, plan)
     assert set(plan.victims) <= set(observed.members)
     assert len(set(plan.victims)) == len(plan.victims)
     assert not any(member.base or member.protected for member in plan.victims), "invariant 10"
+
+
+def _check_floor(spec: GroupSpec, observed: Observed, plan: Plan) -> None:
+    """Invariant 2: who was drained before costs nothing and goes first and alone; all others leave the minimum."""
+    unfinished = [
+        member
+        for member in observed.members
+        if member.state == "draining" and not (member.in_service or member.base or member.protected)
+    ]
+    assert plan.size_after == min(
+        t.cast(int, observed.registered) - sum(victim.registered for victim in plan.victims),
+        t.cast(int, observed.in_service) - sum(victim.in_service for victim in plan.victims),
+    )
+    if unfinished:
+        assert set(plan.victims) <= set(unfinished)
+        assert not any(victim.in_service for victim in plan.victims)
+        assert "left over" in plan.reason
+    else:
+        assert t.cast(int, observed.in_service) - len(plan.victims) >= spec.size.min, "whatever the flags say"
 
 
 @settings(max_examples=300, deadline=None)
