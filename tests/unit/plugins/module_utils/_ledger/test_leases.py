@@ -75,6 +75,22 @@ def test_a_pool_that_is_too_small_leases_nothing(ledger, web):
     assert [row["name"] for row in ledger.members("web")] == ["old"], "no planned member stays to be counted (A5)"
 
 
+def test_a_lease_that_breaks_off_leaves_neither_lease_nor_member(ledger, web, monkeypatch):
+    """A launch's row and its lease are one transaction."""
+    real, calls = ledger._put_member, []
+
+    def put(connection, group, row):
+        calls.append(row["name"])
+        if len(calls) == 2:
+            raise RuntimeError("killed")
+        real(connection, group, row)
+
+    monkeypatch.setattr(ledger, "_put_member", put)
+    with pytest.raises(RuntimeError):
+        ledger.lease_addresses(web, "web", ["a", "b"], POOL)
+    assert (ledger.members("web"), ledger.leased_addresses()) == ([], set())
+
+
 def test_release_frees_addresses_of_that_group_only(ledger, web):
     other = ledger.start_action("db", "out", owner="me", ttl=100)
     ledger.lease_addresses(web, "web", ["a", "b"], POOL)
