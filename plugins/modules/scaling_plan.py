@@ -16,7 +16,9 @@ description:
   - Scale-out counts the larger of registered targets and owned VMs, scale-in the smaller of registered targets and
     members in service, so that a source that lies makes the group do less.
   - An action that already has a plan, as it was interrupted, gets that plan again, less what no longer fits the
-    bounds.
+    bounds. A launch that is dropped so keeps its address until a later action gives it up with
+    M(onprem.autoscale.scaling_action) O(onprem.autoscale.scaling_action#module:state=observed), as its clone may
+    still run.
 options:
   spec:
     description:

@@ -18,6 +18,9 @@ def resume(stored: t.Mapping[str, t.Any], spec: GroupSpec, observed: Observed) -
 
     A launch whose VM exists is always kept, so that it is finished or undone; a victim that is already out of service
     is always kept, so that its removal ends. The others stay as far as the group has room (invariants 1 and 2).
+
+    A launch that is dropped keeps its row and its lease, as the interrupted run may have asked for its clone, which
+    vCenter need not show yet. The next action of the group gives both up (``scaling_action``, state ``observed``).
     """
     plan = Plan.from_dict(stored)
     if not plan.acts:

@@ -189,6 +189,50 @@ def test_observed_in_check_mode_needs_no_action(act, spec):
     assert act("observed", "check-mode", spec=spec, vms=[], check_mode=True)["released"] == []
 
 
+@pytest.mark.parametrize(("most", "verdict", "kept"), [(2, "act", 1), (1, "refuse", 0)])
+def test_what_a_resumed_plan_dropped_is_given_up_by_the_next_action(act, run, spec, url, info, most, verdict, kept):
+    """The maximum was lowered while an action was interrupted: its other launches do not hold their addresses for ever.
+
+    They keep them while the action runs, as the interrupted run may have asked for their clones (invariant 3).
+    """
+    seen = {"vms": [], "pool_members": [], "targets": []}
+    signal = {"direction": "out", "count": 2}
+    act("started", None, direction="out")
+    first = run("scaling_plan", {"name": "web-1", "spec": spec, "signal": signal, **seen})["plan"]
+    act("planned", spec=spec, plan=first, step="clone")
+    names = [row["name"] for row in first["launches"]]
+    act("started", direction="out")
+    less = {**spec, "size": {"min": 1, "max": most}}
+    assert act("observed", spec=less, vms=[])["released"] == []
+    again = run("scaling_plan", {"name": "web-1", "spec": less, "signal": signal, **seen})
+    plan = again["plan"]
+    assert (again["resumed"], plan["verdict"], plan["count"]) == (True, verdict, kept)
+    if kept:
+        act("planned", spec=less, plan=plan, step="clone")
+    act("succeeded" if kept else "refused", members=[{"name": name, "state": "in_service"} for name in names[:kept]])
+    assert len(info()["leases"]) == 2
+    gone_by(url, 601)
+    act("started", None, direction="out")
+    vms = [{"name": name, "address": "", "marks": {"group": "web"}} for name in names[:kept]]
+    assert act("observed", "web-2", spec=less, vms=vms)["released"] == names[kept:]
+    assert [row["member"] for row in info()["leases"]] == names[:kept]
+
+
+def rows_and_leases(info):
+    group = info()
+    return [row["name"] for row in group["members"]], [row["member"] for row in group["leases"]]
+
+
+def test_a_launch_has_its_row_together_with_its_lease(act, started, spec, info):
+    """So a play whose planned failed has nothing to remove: neither is there, or both are and a VM may be too."""
+    assert act("planned", spec=spec, plan=PLAN, taken=[f"10.0.0.{last}" for last in range(10, 14)])["failed"] is True
+    assert rows_and_leases(info) == ([], [])
+    act("planned", spec=spec, plan=PLAN, step="clone")
+    other = {**PLAN, "launches": [*PLAN["launches"], {"name": "web-c", "slot": 3}]}
+    assert act("planned", spec=spec, plan=other)["code"] == "other_plan"
+    assert rows_and_leases(info) == (["web-a", "web-b"], ["web-a", "web-b"])
+
+
 def test_a_whole_action_in_and_out(act, started, spec, info):
     act("planned", spec=spec, plan=PLAN, step="clone")
     act("running", step="pool", members=[{"name": "web-a", "moid": "vm-1", "state": "launching"}], detail={"n": 1})
