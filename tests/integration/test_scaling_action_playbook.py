@@ -227,6 +227,34 @@ def test_a_killed_play_goes_on_with_the_same_names_and_addresses(play):
     assert [row["address"] for row in again["known"]["groups"][0]["leases"]] == ["127.77.0.11", "127.77.0.12"]
 
 
+def test_launches_of_a_dead_action_are_given_up(play):
+    """A5: a failed action left two members; the next one frees place and address of the one without a VM."""
+    got = play.run(
+        OUT
+        + """
+    - onprem.autoscale.scaling_action: {group: web, name: "{{ started.name }}", state: failed}
+    - ansible.builtin.pause: {seconds: 2}
+    - onprem.autoscale.scaling_action: {group: web, state: started, direction: in}
+      register: started
+    - onprem.autoscale.scaling_action:
+        group: web
+        name: "{{ started.name }}"
+        state: observed
+        spec: "{{ spec | combine({'timeouts': {'clone': 1}}) }}"
+        vms: [{name: "{{ planned.vms[1].name }}", address: "", marks: {group: web}}]
+      register: finished
+    - onprem.autoscale.scaling_group_info: {groups: [web]}
+      register: known
+""",
+        count=2,
+    )
+    gone, kept = (row["name"] for row in got["planned"]["vms"])
+    assert (got["finished"]["released"], got["finished"]["changed"]) == ([gone], True)
+    group = got["known"]["groups"][0]
+    assert [row["name"] for row in group["members"]] == [row["member"] for row in group["leases"]] == [kept]
+    assert group["action"]["steps"][0]["detail"] == {"released": [gone]}
+
+
 def test_bad_options_are_named(play):
     play.run("    - onprem.autoscale.scaling_action: {group: web, state: running, name: x}\n", ok=False)
     assert "state is running but all of the following are missing: step" in play.output
