@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Private to the collection; may change without notice.
 
-Which groups exist and are enabled: the files ``<name>.yml`` in the folder of group specs. What else a spec says is the planner's.
+Which groups exist and are enabled: the files ``<name>.yml`` in the folder of group specs. What else a spec says is the
+planner's.
 """
 
 from __future__ import annotations
