@@ -30,7 +30,10 @@ _REMEDIES = (
     (("locked", "busy"), "Another process holds the ledger; look for a hanging play, then run again"),
     (("unable to open", "permission"), "Check that the folder exists and that this user may write in it"),
     (("readonly", "read-only"), "Give this user the right to write the file and its folder"),
-    (("not a database", "malformed", "corrupt"), "Move the file away; a reconcile run builds a new one from vCenter"),
+    (
+        ("not a database", "malformed", "corrupt"),
+        "Move the file away; a new one is made, and vCenter's marks still say which VMs are ours",
+    ),
     (("full",), "Free space on that disk, then run again; nothing of this call was stored"),
     (("disk i/o",), "Look at the disk and its mount options, then run again"),
 )

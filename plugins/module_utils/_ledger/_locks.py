@@ -76,7 +76,7 @@ class Locks(Store):
             holder = f"; the lock is held by action {lock['action']} (owner {lock['owner']})" if lock else ""
             raise ConflictError(
                 f"action {ident} of group {action['group_name']} no longer runs (it is {action['state']}){holder}",
-                remedy="Stop this play; a reconcile run finishes or cleans up what it began",
+                remedy="Stop this play; what it began stays recorded, see onprem.autoscale.status",
                 result={"code": "lock_lost", "lock": lock},
             )
         if owner is not None and lock["owner"] != owner:

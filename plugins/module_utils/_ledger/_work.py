@@ -294,7 +294,7 @@ class WorkQueue:
             attention = False
             if failed:
                 # Else its lock would hold the group back until it expires, and no event would tell of it.
-                left = f"{failed}; what it had begun stays recorded, and a reconcile run finishes or cleans it up"
+                left = f"{failed}; what it had begun stays recorded: see onprem.autoscale.status"
                 self._ledger.close_dead(connection, claim.ident, code=code, message=left)
                 failures = int((row.signal or {}).get("failures", 0)) + 1
                 attention = failures >= limit
