@@ -120,7 +120,7 @@ def test_a_canceled_action_is_over_in_the_ledger_and_its_group_free(tmp_path: Pa
         for pid, command in kit.command_lines().items():
             if "ansible_runner" in command:
                 os.kill(pid, signal.SIGTERM)
-        until(lambda: (kit.folder / "runs/web-1-1/artifacts/web-1-1/rc").exists(), "the runner's last word")
+        until((kit.folder / "runs/web-1-1/artifacts/web-1-1/rc").exists, "the runner's last word")
         if kit.play_processes("web-1-1"):
             assert kit.work()["running"] == "web-1", "not before the task in flight has ended"
         kit.go()

@@ -137,9 +137,10 @@ def test_what_answers_is_named(act, started, spec, monkeypatch):
 
 def gone_by(url, seconds):
     """Let *seconds* pass for all that the ledger knows of members and ended actions."""
-    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database, database:
+    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
         database.execute("UPDATE members SET updated_at = updated_at - ?", (seconds,))
         database.execute("UPDATE actions SET ended_at = ended_at - ?", (seconds,))
+        database.commit()
 
 
 @pytest.fixture
