@@ -84,6 +84,15 @@ def test_a_backend_that_is_down(site, variable, value, word):
     assert site.snapshot() == before
 
 
+def test_a_group_that_was_never_configured(site):
+    """A5: without its job nobody can be counted; the remedy is named."""
+    before = site.snapshot()
+    site.write_group({"monitoring": {"job": "nobody"}})
+    run = site.playbook("scale_out", ignore_cooldown=True)
+    refused(site, run, "has no job nobody", "onprem.autoscale.configure -e group=web")
+    assert site.snapshot() == before
+
+
 def test_prometheus_is_down(site):
     before = site.snapshot()
     prometheus = {**site.description["prometheus"], "url": "http://127.0.0.1:9"}
