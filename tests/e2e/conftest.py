@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
-import sqlite3
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from e2e.outside import Outside, get_text
 
 from lab.settings import BASE_MEMBERS, REPO, Settings
 from lab.supervisor import Lab
@@ -34,12 +33,15 @@ class Run:
     output: str
 
 
-@dataclasses.dataclass
-class Site:
-    """The running lab, seen from outside the collection."""
+class Site(Outside):
+    """The running lab, and the folder of group files that its playbooks read."""
 
-    description: dict[str, Any]
-    groups: Path
+    get = staticmethod(get_text)
+
+    def __init__(self, description: dict[str, Any], groups: Path) -> None:
+        super().__init__(description)
+        self.description = description
+        self.groups = groups
 
     def write_group(self, changes: dict[str, Any] | None = None, name: str = "web") -> dict[str, Any]:
         """A group's file: the lab's web group with changes a level deep (a None removes the key)."""
@@ -62,34 +64,21 @@ class Site:
         return Run(result.returncode, result.stdout + result.stderr)
 
     def vms(self) -> dict[str, dict[str, Any]]:
-        """VMs of vCenter's inventory by name, templates left out."""
-        rows = json.loads(self.get(self.description["vcenter"]["control"] + "/vms"))
-        return {row["name"]: row for row in rows if not row.get("template")}
+        """VMs by name."""
+        return {row["name"]: row for row in self.vm_rows()}
 
     def members(self) -> dict[str, dict[str, Any]]:
         """Members of web-pool by address."""
-        state = json.loads(self.get(self.description["bigip"]["control"] + "/state"))
-        pool = next(pool for pool in state["pools"] if pool["name"].endswith("web-pool"))
-        return {row["address"]: row for row in pool["members"]}
+        return {row["address"]: row for row in self.member_rows()}
 
     def targets(self) -> set[str]:
-        """Targets of the group's file_sd file."""
-        path = Path(self.description["prometheus"]["file_sd_dir"]) / "web.json"
-        if not path.exists():
-            return set()
-        return {target for entry in json.loads(path.read_text()) for target in entry["targets"]}
-
-    def ledger(self, query: str) -> list[dict[str, Any]]:
-        """Rows of the ledger's file."""
-        path = self.description["ledger"].removeprefix("sqlite:///")
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(query)]
+        """Targets of the group; none before it is configured."""
+        return set(self.target_addresses()) if self.target_file.exists() else set()
 
     def snapshot(self) -> dict[str, Any]:
         """Everything a run could leave behind."""
-        leases = self.ledger("select address, member from leases") if self.has_ledger() else []
-        locks = self.ledger("select group_name from locks") if self.has_ledger() else []
+        leases = self.ledger("select address, member from leases") if self.ledger_file.exists() else []
+        locks = self.ledger("select group_name from locks") if self.ledger_file.exists() else []
         return {
             "vms": sorted(self.vms()),
             "members": sorted(self.members()),
@@ -97,9 +86,6 @@ class Site:
             "leases": leases,
             "locks": locks,
         }
-
-    def has_ledger(self) -> bool:
-        return Path(self.description["ledger"].removeprefix("sqlite:///")).exists()
 
     def control(self, part: str, method: str, path: str, body: Any = None) -> Any:
         """A call to the control port of vcenter or bigip."""
@@ -109,11 +95,6 @@ class Site:
         with urllib.request.urlopen(request, timeout=5) as response:
             text = response.read()
         return json.loads(text) if text else None
-
-    @staticmethod
-    def get(url: str) -> str:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return response.read().decode()
 
 
 @pytest.fixture(scope="session")

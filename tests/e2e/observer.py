@@ -7,28 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 import threading
 import time
 import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import Any
+
+from e2e.outside import Outside, get_json
 
 CPU = 'max(100 - avg by (instance)(rate(node_cpu_seconds_total{mode="idle",job="web"}[5s]))*100)'
 
 
-def get_json(url: str, timeout: float = 2) -> Any:
-    """The JSON that a GET answers."""
-    with urllib.request.urlopen(url, timeout=timeout) as response:
-        return json.load(response)
-
-
-class Observer:
+class Observer(Outside):
     """Samples the lab once a second in a thread and answers questions about its present state."""
 
     def __init__(self, lab: dict[str, Any], load_stats: Path) -> None:
-        self.lab = lab
+        super().__init__(lab)
         self.load_stats = load_stats
         self.samples: list[dict[str, Any]] = []
         self._stop = threading.Event()
@@ -50,46 +44,20 @@ class Observer:
 
     # ---- the present state -------------------------------------------------------------------------------------------
     def vms(self) -> list[dict[str, Any]]:
-        """Powered-on VMs of the group and of its base, as vCenter's inventory has them (templates left out)."""
-        rows = get_json(self.lab["vcenter"]["control"] + "/vms")
-        return [
-            vm for vm in rows if not vm.get("template") and vm["name"].startswith("web-") and vm["name"] != "web-golden"
-        ]
-
-    def members(self) -> list[dict[str, Any]]:
-        """Members of web-pool."""
-        state = get_json(self.lab["bigip"]["control"] + "/state")
-        pools = [pool for pool in state["pools"] if pool["name"].endswith("web-pool")]
-        return list(pools[0]["members"])
-
-    def targets(self) -> list[str]:
-        """Addresses in the group's file_sd file."""
-        path = Path(self.lab["prometheus"]["file_sd_dir"]) / "web.json"
-        return [target for entry in json.loads(path.read_text()) for target in entry["targets"]]
-
-    def leases(self) -> list[str]:
-        """Leased addresses, read from the ledger's file."""
-        return [row[0] for row in self._ledger("select address from leases")]
+        """VMs of the group and of its base."""
+        return [vm for vm in self.vm_rows() if vm["name"].startswith("web-") and vm["name"] != "web-golden"]
 
     def events(self) -> list[dict[str, Any]]:
         """Rows of the ledger's events, oldest first."""
-        names = ("action", "direction", "at", "started_at", "code", "result", "members", "count_before")
-        names += ("count_after", "steps", "message", "source", "reason")
-        rows = self._ledger(
+        events = self.ledger(
             "select e.action, a.direction, e.at, a.started_at, e.code, e.result, e.members, e.count_before,"
             " e.count_after, e.steps, e.message, e.source, e.reason"
             " from events e join actions a on a.ident = e.action order by e.id"
         )
-        events = [dict(zip(names, row, strict=True)) for row in rows]
         for event in events:
             event["steps"] = json.loads(event["steps"] or "[]")
             event["members"] = [row["name"] for row in json.loads(event["members"] or "[]")]
         return events
-
-    def _ledger(self, query: str) -> list[tuple[Any, ...]]:
-        path = self.lab["ledger"].removeprefix("sqlite:///")
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
-            return connection.execute(query).fetchall()
 
     def cpu(self) -> float | None:
         """The busiest instance's CPU in percent, as Prometheus computes it."""
@@ -110,7 +78,7 @@ class Observer:
             "sent": load["sent"],
             "failed": load["failed"],
             "vms": len(self.vms()),
-            "in_service": sum(1 for member in self.members() if member.get("availability") == "available"),
+            "in_service": sum(1 for member in self.member_rows() if member.get("availability") == "available"),
             "cpu": self.cpu(),
         }
 
@@ -119,7 +87,7 @@ class Observer:
         addresses = set(base.values())
         return {
             "vms": sum(1 for vm in self.vms() if vm["name"] not in base),
-            "members": sum(1 for member in self.members() if member["address"] not in addresses),
-            "targets": sum(1 for target in self.targets() if target.rpartition(":")[0] not in addresses),
-            "leases": len(self.leases()),
+            "members": sum(1 for member in self.member_rows() if member["address"] not in addresses),
+            "targets": sum(1 for target in self.target_addresses() if target.rpartition(":")[0] not in addresses),
+            "leases": len(self.ledger("select address from leases")),
         }

@@ -126,8 +126,7 @@ def test_no_secret_in_output_or_ledger(site, monkeypatch):
     for run in runs:
         assert run.rc == 0, run.output
         assert '"module_args"' in run.output
-    ledger = Path(site.description["ledger"].removeprefix("sqlite:///"))
-    stored = b"".join(path.read_bytes() for path in ledger.parent.iterdir())
+    stored = b"".join(path.read_bytes() for path in site.ledger_file.parent.iterdir())
     for secret in secrets:
         assert not any(secret in run.output for run in runs)
         assert secret.encode() not in stored
