@@ -67,7 +67,6 @@ class ActionModule(LedgerAction):
             pool_members=args["pool_members"],
             targets=args["targets"],
             ledger_members=ledger.members(spec.name),
-            now=now,
         )
         if stored:
             plan = resume(stored, spec, observed)

@@ -99,15 +99,15 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.onprem.autoscale.plugins.module_utils._common import _http
+from ansible_collections.onprem.autoscale.plugins.module_utils._common import _http, _yaml
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._connection import connection_spec
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._module import (
     ArgumentSpec,
     require_library,
     run,
     wait_spec,
+    waiter_maker,
 )
-from ansible_collections.onprem.autoscale.plugins.module_utils._common._waiter import Waiter
 from ansible_collections.onprem.autoscale.plugins.module_utils._prometheus import _client, _rule_file
 
 SPEC = ArgumentSpec(
@@ -126,7 +126,7 @@ SPEC = ArgumentSpec(
 def work(module: AnsibleModule) -> dict[str, t.Any]:
     """Bring file and server to what is wanted."""
     require_library(module, "requests", _http.HAS_REQUESTS, _http.REQUESTS_IMPORT_ERROR)
-    require_library(module, "PyYAML", _client.HAS_YAML, _client.YAML_IMPORT_ERROR)
+    require_library(module, "PyYAML", _yaml.HAS_YAML, _yaml.YAML_IMPORT_ERROR)
     params = module.params
     wish = _rule_file.RuleFile(
         path=params["path"],
@@ -139,7 +139,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         return _rule_file.ensure(
             wish,
             client,
-            waiter=(lambda: Waiter(params["wait_timeout"], params["wait_interval"])) if params["wait"] else None,
+            waiter=waiter_maker(params),
             check_mode=module.check_mode,
         )
 

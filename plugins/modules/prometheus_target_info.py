@@ -92,7 +92,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.onprem.autoscale.plugins.module_utils._common import _http
+from ansible_collections.onprem.autoscale.plugins.module_utils._common import _http, _yaml
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._connection import connection_spec
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._module import (
     ArgumentSpec,
@@ -107,7 +107,7 @@ SPEC = ArgumentSpec({"job": {"type": "str", "required": True}})
 def work(module: AnsibleModule) -> dict[str, t.Any]:
     """Read."""
     require_library(module, "requests", _http.HAS_REQUESTS, _http.REQUESTS_IMPORT_ERROR)
-    require_library(module, "PyYAML", _client.HAS_YAML, _client.YAML_IMPORT_ERROR)
+    require_library(module, "PyYAML", _yaml.HAS_YAML, _yaml.YAML_IMPORT_ERROR)
     job = module.params["job"]
     with _client.PrometheusClient.from_params(module.params) as client:
         targets = client.targets(job)

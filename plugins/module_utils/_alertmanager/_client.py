@@ -8,21 +8,12 @@ What the collection asks Alertmanager: its configuration, its alerts, and to rea
 
 from __future__ import annotations
 
-import traceback
 import typing as t
 
 from .._common._connection import http_client
 from .._common._errors import BackendDownError, RefusedError
 from .._common._http import HttpClient, ResponseError
-
-try:
-    import yaml
-
-    HAS_YAML = True
-    YAML_IMPORT_ERROR: str | None = None
-except ImportError:
-    HAS_YAML = False
-    YAML_IMPORT_ERROR = traceback.format_exc()
+from .._common._yaml import yaml
 
 
 class AlertmanagerClient:

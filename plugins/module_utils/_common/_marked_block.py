@@ -17,20 +17,11 @@ from __future__ import annotations
 import copy
 import json
 import re
-import traceback
 import typing as t
 from dataclasses import dataclass
 
 from ._errors import ConflictError, InvalidSpecError, RefusedError
-
-try:
-    import yaml
-
-    HAS_YAML = True
-    YAML_IMPORT_ERROR: str | None = None
-except ImportError:
-    HAS_YAML = False
-    YAML_IMPORT_ERROR = traceback.format_exc()
+from ._yaml import yaml
 
 OWNER = "onprem.autoscale"
 KeyPath = t.Tuple[str, ...]  # noqa: UP006 - evaluated at import time on old interpreters of managed hosts
@@ -285,7 +276,7 @@ def _line_end(text: str, index: int) -> int:
 
 def _load(text: str) -> t.Any:
     """Parse with every scalar as a string: enough to compare, and nothing in a foreign file can make it fail."""
-    return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - BaseLoader builds strings, lists and dicts only
+    return yaml.load(text, Loader=yaml.BaseLoader)
 
 
 def _plain(item: t.Any) -> t.Any:

@@ -14,6 +14,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ._errors import AutoscaleError
+from ._waiter import Waiter
 
 
 class ArgumentSpec:
@@ -60,6 +61,11 @@ def wait_spec(timeout: int = 300) -> ArgumentSpec:
             "wait_interval": {"type": "float", "default": 1.0},
         }
     )
+
+
+def waiter_maker(params: t.Mapping[str, t.Any]) -> t.Callable[[], Waiter] | None:
+    """What makes waiters from the options of :func:`wait_spec`, each with its own deadline; None without ``wait``."""
+    return (lambda: Waiter(params["wait_timeout"], params["wait_interval"])) if params["wait"] else None
 
 
 def run(module: AnsibleModule, work: t.Callable[[AnsibleModule], t.Mapping[str, t.Any]]) -> None:

@@ -31,7 +31,6 @@ def observe(
     pool_members: Rows | None,
     targets: Rows | None,
     ledger_members: Rows | None,
-    now: float | None = None,
 ) -> Observed:
     """One group as its backends show it. ``None`` for a source means that it could not be read.
 
@@ -40,9 +39,7 @@ def observe(
     :param pool_members: rows ``{address, port, availability, in_service}`` of the group's pool.
     :param targets: rows ``{address, labels}`` of the group's Prometheus job; each counts, whatever its health (A5).
     :param ledger_members: rows ``{name, address, moid, state, created_at}``.
-    :param now: taken for symmetry with :func:`decide`; nothing depends on it yet.
     """
-    del now
     members = {row.name: Member(row.name, row.address, base=True, healthy=None) for row in spec.base_members}
     base_names = {member.address: member.name for member in members.values()}
     _add_vms(spec, members, base_names, vms or ())

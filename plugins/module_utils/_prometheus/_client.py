@@ -8,21 +8,12 @@ What the collection asks Prometheus: its targets, its rules, its configuration, 
 
 from __future__ import annotations
 
-import traceback
 import typing as t
 
 from .._common._connection import http_client
 from .._common._errors import BackendDownError, NotFoundError, RefusedError
 from .._common._http import HttpClient, ResponseError
-
-try:
-    import yaml
-
-    HAS_YAML = True
-    YAML_IMPORT_ERROR: str | None = None
-except ImportError:
-    HAS_YAML = False
-    YAML_IMPORT_ERROR = traceback.format_exc()
+from .._common._yaml import yaml
 
 
 class PrometheusClient:

@@ -107,7 +107,7 @@ def look(spec: GroupSpec, vms: tuple[Kind, ...], blind: str = "") -> Observed:
         if registered:
             targets.append({"address": f"{address}:9100", "labels": {"job": "web"}})
     sources: dict[str, t.Any] = {"vms": rows, "pool_members": pool, "targets": targets, "ledger_members": ledger}
-    return observe(spec, **{**sources, **({blind: None} if blind else {})}, now=NOW)
+    return observe(spec, **{**sources, **({blind: None} if blind else {})})
 
 
 def ask(spec: GroupSpec, state: State, direction: str) -> Plan:

@@ -30,7 +30,7 @@ def pooled(address: str, in_service: bool = True, **more: t.Any) -> dict[str, t.
 
 def look(spec: GroupSpec, **sources: t.Any) -> Observed:
     empty: dict[str, t.Any] = {"vms": [], "pool_members": [], "targets": [], "ledger_members": []}
-    return observe(spec, **{**empty, **sources}, now=NOW)
+    return observe(spec, **{**empty, **sources})
 
 
 def by_name(observed: Observed) -> dict[str, Member]:
