@@ -58,6 +58,7 @@ class Part:
         self.name = name
         self.record = run / f"{name}.json"
         self.log = logs / f"{name}.log"
+        self._process: subprocess.Popen[bytes] | None = None  # known only to whoever started it
 
     def pid(self) -> int | None:
         """The pid when the recorded process still runs; a recycled pid does not count."""
@@ -95,9 +96,10 @@ class Part:
         while True:
             if ready():
                 return
-            process = getattr(self, "_process", None)
-            if process is not None and process.poll() is not None:
-                raise LabError(f"{self.name} ended with {process.returncode}; the end of {self.log}:\n{self.tail()}")
+            if self._process is not None and self._process.poll() is not None:
+                raise LabError(
+                    f"{self.name} ended with {self._process.returncode}; the end of {self.log}:\n{self.tail()}"
+                )
             if time.monotonic() > deadline:
                 raise LabError(f"{self.name} is not ready after {timeout:g} s; the end of {self.log}:\n{self.tail()}")
             time.sleep(0.1)
@@ -122,9 +124,8 @@ class Part:
                 break
             deadline = time.monotonic() + patience
             while time.monotonic() < deadline and self.pid() is not None:
-                process = getattr(self, "_process", None)
-                if process is not None:
-                    process.poll()
+                if self._process is not None:
+                    self._process.poll()
                 time.sleep(0.05)
             if self.pid() is None:
                 break
