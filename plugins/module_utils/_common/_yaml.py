@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import traceback
 
+__all__ = ["HAS_YAML", "YAML_IMPORT_ERROR", "yaml"]
+
 try:
     import yaml
 
