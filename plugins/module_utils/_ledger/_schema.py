@@ -13,6 +13,8 @@ from __future__ import annotations
 import traceback
 import typing as t
 
+from ._migrations import MIGRATIONS
+
 try:
     import sqlalchemy as sa
 except ImportError:
@@ -37,6 +39,10 @@ class Tables(t.NamedTuple):
     locks: sa.Table
     inbox: sa.Table
     work: sa.Table
+    breakers: sa.Table
+    suspensions: sa.Table
+    controllers: sa.Table
+    reconciliations: sa.Table
 
 
 def build_tables() -> Tables:
@@ -70,7 +76,7 @@ def build_tables() -> Tables:
         metadata,
         text("ident", primary_key=True),
         text("group_name"),
-        text("direction"),  # out | in
+        text("direction"),  # out | in | reconcile
         text("state"),  # running | succeeded | refused | failed | lost
         text("source"),
         text("reason"),
@@ -111,9 +117,13 @@ def build_tables() -> Tables:
         text("action"),
         text("address"),
         text("moid"),
-        text("state"),  # planned | launching | in_service | draining | removed | failed
+        text("state"),  # planned | launching | in_service | draining | removed | failed | quarantined
         seconds("created_at"),
         seconds("updated_at"),
+        seconds("unhealthy_since", null=True),  # null: healthy, or nobody knows
+        seconds("missing_since", null=True),  # when a look first did not find its VM
+        seconds("quarantined_at", null=True),
+        text("note"),  # why it failed or stands in quarantine
     )
     # No foreign key from a lease or a member to an action: after a loss both are rebuilt from the marks in vCenter,
     # and the action that made them is gone then.
@@ -165,6 +175,7 @@ def build_tables() -> Tables:
         seconds("acquired_at"),
         seconds("heartbeat_at"),
         seconds("expires_at"),
+        number("attempt", null=True),  # of the dispatcher that holds it, counted up: a late one is refused
     )
     inbox = sa.Table(
         "inbox",
@@ -187,20 +198,60 @@ def build_tables() -> Tables:
         number("sequence", server_default="0"),  # of the last ident given out: <group>-<sequence>
         seconds("dirty_out", null=True),  # when a look in this direction was asked for; null = nobody asked
         seconds("dirty_in", null=True),
+        seconds("dirty_reconcile", null=True),
+        seconds("reconciled_at", null=True),  # when the last reconcile of this group was claimed
         document("signal"),
         text("running", null=True),  # ident
         seconds("running_since", null=True),
         number("attempts", server_default="0"),
         seconds("not_before", null=True),
     )
-    return Tables(metadata, schema_version, actions, steps, members, leases, events, cooldowns, locks, inbox, work)
+    breakers = sa.Table(
+        "breakers",
+        metadata,
+        text("group_name", primary_key=True),
+        text("state"),  # closed | open | probing
+        document("failures"),  # [{at, member, reason}] within the window
+        seconds("opened_at", null=True),
+        seconds("probe_at", null=True),  # from then on one launch may try
+        number("probes", server_default="0"),  # that failed since it opened
+        seconds("updated_at"),
+    )
+    suspensions = sa.Table(
+        "suspensions",
+        metadata,
+        text("group_name", primary_key=True),
+        text("process", primary_key=True),  # launch | terminate | replace
+        seconds("since"),
+        text("by"),
+        text("reason"),
+    )
+    # Who dispatches from this ledger: the actions of one whose entry ran out are taken over by another.
+    controllers = sa.Table(
+        "controllers",
+        metadata,
+        text("node", primary_key=True),
+        seconds("started_at"),
+        seconds("heartbeat_at"),
+        seconds("expires_at"),
+    )
+    # What the last reconcile of each group found.
+    reconciliations = sa.Table(
+        "reconciliations",
+        metadata,
+        text("group_name", primary_key=True),
+        text("action"),
+        seconds("at"),
+        document("findings"),
+        document("leaked"),  # {vms, members, targets, leases}
+    )
+    return Tables(
+        metadata, schema_version, actions, steps, members, leases, events, cooldowns, locks, inbox, work,
+        breakers, suspensions, controllers, reconciliations,
+    )  # fmt: skip
 
 
 tables: Tables | None = build_tables() if HAS_SQLALCHEMY else None
-
-#: One function a version step: ``MIGRATIONS[i](connection)`` turns a store of version ``i + 1`` into ``i + 2``. A new
-#: store is made straight from the tables above. Never change an entry that was released; append one.
-MIGRATIONS: tuple[t.Callable[[sa.Connection], None], ...] = ()
 
 
 def current_version(migrations: t.Sequence[t.Callable[[t.Any], None]] = MIGRATIONS) -> int:
