@@ -22,7 +22,6 @@ from lab.settings import BASE_MEMBERS, REPO, Settings
 from lab.supervisor import Lab
 
 INVENTORY = REPO / "inventories" / "lab" / "hosts.yml"
-WEB = REPO / "inventories" / "lab" / "scaling_groups" / "web.yml"
 
 
 @dataclasses.dataclass
@@ -45,10 +44,7 @@ class Site(Outside):
 
     def write_group(self, changes: dict[str, Any] | None = None, name: str = "web") -> dict[str, Any]:
         """A group's file: the lab's web group with changes a level deep (a None removes the key)."""
-        spec = yaml.safe_load(WEB.read_text())
-        spec["name"] = name
-        for key, value in (changes or {}).items():
-            spec[key] = {**spec[key], **value} if isinstance(value, dict) else value
+        spec = Settings.from_environment().group_spec(changes, name)
         (self.groups / f"{name}.yml").write_text(yaml.safe_dump(spec, sort_keys=False))
         return spec
 

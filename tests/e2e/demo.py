@@ -195,7 +195,7 @@ def receiver_config(lab: dict[str, Any], port: int) -> dict[str, Any]:
         "tokens": [{"name": "alertmanager", "token_file": lab["receiver"]["token_file"], "groups": "*"}],
         "ledger": lab["ledger"],
         "inventory": str(INVENTORY),
-        "scaling_groups_dir": str(INVENTORY.parent / "scaling_groups"),
+        "scaling_groups_dir": lab["scaling_groups_dir"],
         "executor": {
             "type": "runner",
             "private_data_root": str(Path(lab["folder"]) / "runner"),

@@ -9,17 +9,26 @@ import dataclasses
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 REPO = Path(__file__).resolve().parents[2]
 DEFAULT_DIR = REPO / "build" / "lab"
-BASE_MEMBERS = {"web-base-1": "127.0.48.11", "web-base-2": "127.0.48.12"}
+GROUPS_DIR = REPO / "inventories" / "lab" / "scaling_groups"
+SUBNET = "127.0.48"
+PORT_STEP = 1000  # no two ports of labs side by side meet, as theirs differ modulo 1000
+MAX_INDEX = 13  # beyond it ports would reach 32768, where Linux takes ports for outgoing connections
+TIMERS = ("clone_s", "boot_s", "shutdown_s", "scrape_s")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Every address, port and timer of one lab. Times are seconds; all addresses are loopback."""
 
+    index: int = 0
     folder: Path = DEFAULT_DIR
     host: str = "127.0.0.1"
     vcenter_port: int = 18989
@@ -38,14 +47,82 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """``LAB_DIR``, ``LAB_CLONE_S``, ``LAB_BOOT_S`` change the folder and the simulated times."""
+        """The lab that ``LAB_INDEX`` names (0 without it), with what else the environment changes.
+
+        ``LAB_DIR`` is its folder; ``LAB_CLONE_S``, ``LAB_BOOT_S``, ``LAB_SHUTDOWN_S``, ``LAB_SCRAPE_S`` are its times.
+        """
         changes: dict[str, object] = {}
-        if "LAB_DIR" in os.environ:
+        if os.environ.get("LAB_DIR"):
             changes["folder"] = Path(os.environ["LAB_DIR"]).resolve()
-        for name in ("clone_s", "boot_s"):
+        for name in TIMERS:
             if f"LAB_{name.upper()}" in os.environ:
                 changes[name] = float(os.environ[f"LAB_{name.upper()}"])
-        return dataclasses.replace(cls(), **changes)
+        return cls.numbered(int(os.environ.get("LAB_INDEX") or 0), **changes)
+
+    @classmethod
+    def numbered(cls, index: int, **changes: Any) -> Settings:
+        """Lab *index* of several side by side: ports, guests' subnet and folder of its own; 0 is the usual one.
+
+        :param changes: fields that differ all the same.
+        :raises ValueError: no such index.
+        """
+        if not 0 <= index <= MAX_INDEX:
+            raise ValueError(f"LAB_INDEX is {index}; it must be 0 to {MAX_INDEX}, as the ports end at 32767")
+        ports = {
+            field.name: field.default + index * PORT_STEP
+            for field in dataclasses.fields(cls)
+            if field.name.endswith("_port") and isinstance(field.default, int)
+        }
+        folder = {"folder": DEFAULT_DIR.with_name(f"lab-{index}")} if index else {}
+        return cls(**{"index": index, **ports, **folder, **changes})
+
+    @property
+    def subnet(self) -> str:
+        """The first three numbers of the guests' addresses."""
+        first, second, third = SUBNET.split(".")
+        return f"{first}.{second}.{int(third) + self.index}"
+
+    @property
+    def base_members(self) -> dict[str, str]:
+        """Address by name of the VMs that are there from the start."""
+        return {"web-base-1": f"{self.subnet}.11", "web-base-2": f"{self.subnet}.12"}
+
+    @property
+    def groups_dir(self) -> Path:
+        """Folder of the group files: the inventory's own for lab 0, else one that `up` writes."""
+        return self.folder / "scaling_groups" if self.index else GROUPS_DIR
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What ``ansible-playbook -i inventories/lab/hosts.yml`` needs to work on this lab."""
+        return {"LAB_INDEX": str(self.index), "LAB_DIR": str(self.folder)}
+
+    def group_spec(self, changes: Mapping[str, Any] | None = None, name: str = "web") -> dict[str, Any]:
+        """A group for this lab: the inventory's web.yml with this lab's addresses.
+
+        :param changes: keys to set, dictionaries a level deep.
+        """
+        text = (GROUPS_DIR / "web.yml").read_text()
+        spec = yaml.safe_load(text.replace(f"{SUBNET}.", f"{self.subnet}."))
+        spec["name"] = name
+        spec["load_balancer"]["vip"] = f"{self.host}:{self.vip_port}"
+        for key, value in (changes or {}).items():
+            spec[key] = {**spec[key], **value} if isinstance(value, Mapping) and key in spec else value
+        return spec
+
+    def write_group(self, changes: Mapping[str, Any] | None = None, name: str = "web") -> Path:
+        """Write :meth:`group_spec` as ``<name>.yml`` where this lab's playbooks look; never in lab 0.
+
+        :raises ValueError: lab 0, whose group files are the inventory's own.
+        """
+        if not self.index:
+            raise ValueError(
+                f"the groups of lab 0 are those of {GROUPS_DIR}; use a lab with an index, or a folder of your own"
+            )
+        path = self.groups_dir / f"{name}.yml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(self.group_spec(changes, name), sort_keys=False))
+        return path
 
     @property
     def logs(self) -> Path:
@@ -117,7 +194,8 @@ class Settings:
                 "url": f"http://{self.host}:{self.receiver_port}/alerts",
                 "token_file": str(self.secret("receiver-token")),
             },
-            "base_members": BASE_MEMBERS,
+            "base_members": self.base_members,
+            "scaling_groups_dir": str(self.groups_dir),
         }
 
     def write_description(self, binaries: dict[str, str]) -> Path:
@@ -125,3 +203,6 @@ class Settings:
         path = self.folder / "lab.json"
         path.write_text(json.dumps(self.description(binaries), indent=2) + "\n")
         return path
+
+
+BASE_MEMBERS = Settings.from_environment().base_members  # of the lab that the environment names

@@ -15,7 +15,7 @@ from pathlib import Path
 from .build import BuildError, build_go
 from .debs import MissingBinaryError, binary
 from .process import LabError, Part, answers, port_holder
-from .settings import BASE_MEMBERS, REPO, Settings
+from .settings import REPO, Settings
 from .tls import make_tls
 
 ORDER = ("vcenter", "bigip", "alertmanager", "prometheus")
@@ -54,6 +54,8 @@ class Lab:
             for name in ("prometheus", "alertmanager", "ledger", "runner", "bigip", "logs"):
                 shutil.rmtree(settings.folder / name, ignore_errors=True)
         settings.folder.mkdir(parents=True, exist_ok=True)
+        if settings.index:
+            settings.write_group()
         tls = make_tls(settings.folder / "tls")
         description = json.loads(settings.write_description(binaries).read_text())
         try:
@@ -107,11 +109,11 @@ class Lab:
                 "-guest-log-dir", str(settings.logs / "guests"),
                 "-state-dir", str(settings.folder / "vcenter"),
                 "-template", "web-template",
-                "-base", ",".join(f"{name}={address}" for name, address in BASE_MEMBERS.items()),
+                "-base", ",".join(f"{name}={address}" for name, address in settings.base_members.items()),
             ]
         )  # fmt: skip
         part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.vcenter_control_port}/healthz"))
-        for name, address in BASE_MEMBERS.items():
+        for name, address in settings.base_members.items():
             part.wait_ready(lambda address=address: answers(f"http://{address}:8080/health"))
             self.say(f"lab: guest {name} serves on {address}")
 
@@ -138,7 +140,8 @@ class Lab:
         self.say(f"lab: virtual server on http://{settings.host}:{settings.vip_port}")
 
     def _bigip_config(self) -> dict[str, object]:
-        members = [{"name": f"{address}:8080", "address": address, "port": 8080} for address in BASE_MEMBERS.values()]
+        addresses = self.settings.base_members.values()
+        members = [{"name": f"{address}:8080", "address": address, "port": 8080} for address in addresses]
         monitor = {
             "name": "web-health",
             "type": "http",
