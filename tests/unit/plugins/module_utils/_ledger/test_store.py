@@ -16,7 +16,13 @@ import sqlalchemy as sa
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import AutoscaleError
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Ledger, LedgerError, _dialect, _store
-from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._schema import tables
+from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._schema import (
+    MIGRATIONS,
+    current_version,
+    tables,
+)
+
+VERSION = current_version()
 
 
 def raw(url, sql):
@@ -98,13 +104,15 @@ def test_upsert_updates_or_inserts(ledger):
     assert (work["sequence"], work["attempts"]) == (2, 7)
 
 
-def test_schema_version_one_is_written(ledger, url):
-    assert raw(url, "select version from schema_version") == [(1,)]
+def test_schema_version_is_written(ledger, url):
+    assert raw(url, "select version from schema_version") == [(VERSION,)] == [(2,)]
 
 
 def test_a_newer_schema_is_refused(ledger, url):
     raw(url, "update schema_version set version = 99")
-    with pytest.raises(LedgerError, match=r"has schema version 99, this release knows 1\. Update the collection"):
+    with pytest.raises(
+        LedgerError, match=rf"has schema version 99, this release knows {VERSION}\. Update the collection"
+    ):
         Ledger.open(url)
     assert raw(url, "select version from schema_version") == [(99,)]
 
@@ -120,9 +128,9 @@ def add_epoch(connection):
 def test_migrations_run_once_in_order_and_keep_the_rows(ledger, url):
     ledger.start_action("web", "out", owner="me")
     ledger.close()
-    for migrations in ((add_site,), (add_site, add_epoch), (add_site, add_epoch)):
-        Ledger.open(url, migrations=migrations).close()
-        assert raw(url, "select version from schema_version") == [(1 + len(migrations),)]
+    for more in ((add_site,), (add_site, add_epoch), (add_site, add_epoch)):
+        Ledger.open(url, migrations=(*MIGRATIONS, *more)).close()
+        assert raw(url, "select version from schema_version") == [(VERSION + len(more),)]
     assert raw(url, "select ident, site, epoch from actions") == [("web-1", "main", None)]
 
 
@@ -133,8 +141,8 @@ def test_a_failed_migration_leaves_the_old_version(ledger, url):
         connection.exec_driver_sql("ALTER TABLE nowhere ADD COLUMN x TEXT")
 
     with pytest.raises(LedgerError, match="no such table"):
-        Ledger.open(url, migrations=(add_site, broken))
-    assert raw(url, "select version from schema_version") == [(1,)]
+        Ledger.open(url, migrations=(*MIGRATIONS, add_site, broken))
+    assert raw(url, "select version from schema_version") == [(VERSION,)]
     assert "site" not in columns(url)["actions"]
     Ledger.open(url).close()
 
@@ -146,8 +154,8 @@ def test_a_look_makes_and_migrates_nothing(url, tmp_path):
         assert looking.group_state("web")["members"] == []
     assert list(tmp_path.iterdir()) == []
     Ledger.open(url).close()
-    with pytest.raises(LedgerError, match="has schema version 1, this release reads 2"):
-        Ledger.open(url, look_only=True, migrations=(add_site,))
+    with pytest.raises(LedgerError, match=f"has schema version {VERSION}, this release reads {VERSION + 1}"):
+        Ledger.open(url, look_only=True, migrations=(*MIGRATIONS, add_site))
 
 
 @pytest.mark.parametrize("name", ["", ":memory:"])
