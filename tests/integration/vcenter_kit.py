@@ -177,6 +177,10 @@ class Site:
         assert not result["changed"]
         return result["vms"]
 
+    def mark(self, *names: str, check: bool = False, diff: bool = False, **args: Any) -> Result:
+        options = {"vms": [{"name": name} for name in names], "marks": {"group": "web"}, **args}
+        return self._run("vsphere_mark", {**self.lab.connection, **options}, check=check, diff=diff)
+
     def template(self, check: bool = False, **args: Any) -> Result:
         return self._run("vsphere_template", {**self.lab.connection, **args}, check=check)
 

@@ -17,6 +17,7 @@ from ._clone import CloneOrder, CloneRun
 from ._clone_spec import Guest, GuestNetwork, Hardware, check_network, check_wanted
 from ._delete import DeleteRun
 from ._inventory import Inventory, Machine, iso
+from ._mark import MarkRun, mark_order
 from ._placement import Lookup, Names, resolve
 from ._rows import Row, Timeouts, Wanted, machine_address, result_of, summary
 from ._tasks import Pace
@@ -56,14 +57,32 @@ def clone_vms(params: Params, *, check_mode: bool) -> dict[str, t.Any]:
                 row.changed = row.changed or (row.phase == "queued" and not row.failed)
         else:
             rows = run.run()
-    return _outcome(rows, run.diff(), params)
+    return _outcome(rows, run.diff(), params, "made" if params["state"] == "present" else "deleted")
 
 
-def _outcome(rows: list[Row], diff: dict[str, t.Any], params: Params) -> dict[str, t.Any]:
+def mark_vms(params: Params, *, check_mode: bool) -> dict[str, t.Any]:
+    """``vsphere_mark``.
+
+    :raises AutoscaleError: nothing could be done; or VMs failed, then ``result`` holds all rows.
+    """
+    order = mark_order(params)
+    with Client(Settings.from_params(params)) as client:
+        inventory = Inventory(client)
+        root = _datacenter(inventory, params["datacenter"])
+        run = MarkRun(inventory, order, Pace(params["wait_interval"]), root=root)
+        rows = run.look_first()
+        if check_mode:
+            for row in rows:
+                row.changed = not row.ended
+        else:
+            rows = run.run()
+    return _outcome(rows, run.diff(), params, "marked")
+
+
+def _outcome(rows: list[Row], diff: dict[str, t.Any], params: Params, verb: str) -> dict[str, t.Any]:
     result = result_of(rows, diff)
     failed = [row for row in rows if row.failed]
     if failed and (not params["allow_partial"] or len(failed) == len(rows)):
-        verb = "made" if params["state"] == "present" else "deleted"
         raise AutoscaleError(summary(rows, verb), result=result)
     return result
 

@@ -224,7 +224,8 @@ func anyGlob(pattern string, names []string) bool {
 	return pattern == "*"
 }
 
-// makeFault makes a fault of the named type. Enum fields that must not be empty get a value.
+// makeFault makes a fault of the named type. Fields that must not be empty get a value: clients cannot read
+// the fault otherwise.
 func makeFault(name string) (types.BaseMethodFault, error) {
 	kind, ok := types.TypeFunc()(name)
 	if !ok {
@@ -234,9 +235,14 @@ func makeFault(name string) (types.BaseMethodFault, error) {
 	if !ok {
 		return nil, fmt.Errorf("%q is a type, but not a fault", name)
 	}
-	if power, ok := fault.(*types.InvalidPowerState); ok {
-		power.RequestedState = types.VirtualMachinePowerStatePoweredOn
-		power.ExistingState = types.VirtualMachinePowerStatePoweredOff
+	switch f := fault.(type) {
+	case *types.InvalidPowerState:
+		f.RequestedState = types.VirtualMachinePowerStatePoweredOn
+		f.ExistingState = types.VirtualMachinePowerStatePoweredOff
+	case *types.TaskInProgress:
+		f.Task = types.ManagedObjectReference{Type: "Task", Value: "task-0"}
+	case *types.ManagedObjectNotFound:
+		f.Obj = types.ManagedObjectReference{Type: "VirtualMachine", Value: "vm-0"}
 	}
 	return fault, nil
 }

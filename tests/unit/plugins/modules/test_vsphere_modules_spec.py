@@ -20,7 +20,7 @@ from ansible_collections.onprem.autoscale.plugins.doc_fragments._wait import Mod
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import InvalidSpecError
 from ansible_collections.onprem.autoscale.plugins.module_utils._vsphere import _client, _work
 
-NAMES = ("vsphere_clone", "vsphere_clone_info", "vsphere_template")
+NAMES = ("vsphere_clone", "vsphere_clone_info", "vsphere_mark", "vsphere_template")
 CONNECTION = {"hostname": "vc", "username": "u", "password": "4711-0815"}
 ONE = {"vms": [{"name": "web-1"}], "template": "t", "marks": {"group": "web"}}
 
@@ -95,6 +95,7 @@ def test_return_values_are_documented(name: str) -> None:
         ("vsphere_clone", {**ONE, "timeouts": {"clone": "long"}}, "clone"),
         ("vsphere_clone", {**ONE, "timeouts": {"clon": 5}}, "clon"),
         ("vsphere_clone_info", {"marks": ["web"]}, "marks"),
+        ("vsphere_mark", {"vms": [{"name": "web-1"}]}, "marks"),
         ("vsphere_template", {}, "name"),
     ],
 )
@@ -159,6 +160,8 @@ def test_a_missing_library_is_named(
     options = {**CONNECTION, **(ONE if name == "vsphere_clone" else {"name": "t", "source": "s"})}
     if name == "vsphere_clone_info":
         options = dict(CONNECTION)
+    if name == "vsphere_mark":
+        options = {**CONNECTION, "vms": [{"name": "web-1"}], "marks": {"group": "web"}}
     monkeypatch.setattr(_client, "HAS_PYVMOMI", False)
     monkeypatch.setattr(AnsibleModule, "_load_params", lambda self: setattr(self, "params", dict(options)))
     monkeypatch.setattr("ansible.module_utils.basic._PARSED_MODULE_ARGS", {}, raising=False)
