@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import subprocess
 import time
@@ -69,9 +70,17 @@ class Part:
         return record["pid"] if start_time(record["pid"]) == record["start_time"] else None
 
     def start(
-        self, command: Sequence[str], environment: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        user: int | None = None,
     ) -> int:
-        """Start *command* in a session of its own with its output in the log."""
+        """Start *command* in a session of its own with its output in the log.
+
+        :param user: run it as this user, in none of root's groups; only for root.
+        """
+        as_user = {} if user is None else {"user": user, "group": pwd.getpwuid(user).pw_gid, "extra_groups": []}
         self.record.parent.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -85,6 +94,7 @@ class Part:
                 cwd=cwd,
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,
+                **as_user,
             )
         self.record.write_text(json.dumps({"pid": process.pid, "start_time": start_time(process.pid)}))
         self._process = process
@@ -104,6 +114,17 @@ class Part:
                 raise LabError(f"{self.name} is not ready after {timeout:g} s; the end of {self.log}:\n{self.tail()}")
             time.sleep(0.1)
 
+    def wait_gone(self, timeout: float) -> bool:
+        """Whether the process has ended within *timeout* seconds."""
+        deadline = time.monotonic() + timeout
+        while self.pid() is not None:
+            if self._process is not None:
+                self._process.poll()
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
     def tail(self, lines: int = 12) -> str:
         """The last lines of the log."""
         try:
@@ -122,12 +143,7 @@ class Part:
                 os.killpg(pid, number)
             except ProcessLookupError:
                 break
-            deadline = time.monotonic() + patience
-            while time.monotonic() < deadline and self.pid() is not None:
-                if self._process is not None:
-                    self._process.poll()
-                time.sleep(0.05)
-            if self.pid() is None:
+            if self.wait_gone(patience):
                 break
         if self.pid() is not None:
             raise LabError(f"{self.name} (pid {pid}) does not stop")
