@@ -1,0 +1,229 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One lab of several side by side, the plays that run on it, and its state as only its parts show it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import ssl
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from e2e.outside import Outside
+from pyVim.connect import Disconnect, SmartConnect
+from pyVmomi import vim
+
+from lab.settings import REPO, Settings
+from lab.supervisor import Lab
+
+INVENTORY = REPO / "inventories" / "lab" / "hosts.yml"
+CALLBACKS = Path(__file__).resolve().parent / "callback"
+GROUP = "web"
+# Short, so that many runs fit; a group rests shorter than a run takes, as no run here says ignore_cooldown.
+SPEC = {
+    "cooldown": {"out": 1, "in": 1},
+    "scale_in": {"victim": "newest", "drain_timeout": 8, "shutdown_timeout": 5},
+}
+TIMES = {"clone_s": 0.4, "boot_s": 0.4, "shutdown_s": 0.3}
+MADE = "made"  # a VM that the group made, whatever its name
+
+
+@dataclasses.dataclass
+class Play:
+    """An ``ansible-playbook`` that has ended."""
+
+    rc: int
+    output: str
+    seconds: float
+    boundaries: list[dict[str, Any]]
+
+
+class Site(Outside):
+    """A lab of its own with group ``web`` configured.
+
+    :param index: LAB_INDEX of the lab.
+    :param out: folder for the plays' output.
+    """
+
+    def __init__(
+        self, index: int, out: Path, spec: Mapping[str, Any] | None = None, times: Mapping[str, float] = TIMES
+    ):
+        self.settings = Settings.numbered(index, **times)
+        self.runner = Lab(self.settings, say=lambda text: None)
+        self.out = out
+        self.spec = {**SPEC, **(spec or {})}
+        self.base = self.settings.base_members
+
+    # ---- up and down -------------------------------------------------------------------------------------------------
+    def up(self) -> None:
+        """A fresh lab, and ``configure``."""
+        self.runner.down(quiet=True)
+        super().__init__(self.runner.up())
+        self.settings.write_group(self.spec)
+        self.must(self.play("configure", "configure"))
+
+    def down(self) -> None:
+        self.runner.down(quiet=True)
+
+    @staticmethod
+    def must(play: Play) -> Play:
+        """The play, which must have ended well."""
+        if play.rc:
+            raise RuntimeError(f"a play that nobody disturbed ended with {play.rc}:\n{play.output[-6000:]}")
+        return play
+
+    # ---- plays -------------------------------------------------------------------------------------------------------
+    def start(
+        self, name: str, label: str, extra: Mapping[str, Any] | None = None, chaos: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a playbook in a session of its own; its output goes to ``<label>.log``."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        boundaries = self.out / f"{label}.boundaries"
+        boundaries.unlink(missing_ok=True)
+        environment = {
+            **os.environ,
+            **self.settings.environment,
+            "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+            "ANSIBLE_CALLBACKS_ENABLED": "kill_at",
+            "CHAOS_BOUNDARIES": str(boundaries),
+            "CHAOS_RUN": f"{self.settings.index}-{label}",
+            **(chaos or {}),
+        }
+        variables = json.dumps({"group": GROUP, **(extra or {})})
+        with (self.out / f"{label}.log").open("wb") as log:
+            return subprocess.Popen(
+                ["ansible-playbook", f"onprem.autoscale.{name}", "-i", str(INVENTORY), "-e", variables],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=REPO,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def play(
+        self, name: str, label: str, extra: Mapping[str, Any] | None = None, timeout: float = 180, **chaos: str
+    ) -> Play:
+        """Run a playbook to its end, whatever that is."""
+        began = time.monotonic()
+        process = self.start(name, label, extra, chaos)
+        try:
+            rc = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            rc = process.wait()
+        return Play(rc, self.log(label), time.monotonic() - began, self.boundaries(label))
+
+    def log(self, label: str) -> str:
+        return (self.out / f"{label}.log").read_text(errors="replace")
+
+    def boundaries(self, label: str) -> list[dict[str, Any]]:
+        """The boundaries that a play came to so far."""
+        path = self.out / f"{label}.boundaries"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def control(self, part: str, method: str, path: str, body: Any = None) -> Any:
+        """A call to the control port of vcenter or bigip."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.lab[part]["control"] + path, data=data, method=method)
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=5) as response:
+            text = response.read()
+        return json.loads(text) if text else None
+
+    # ---- what is there -----------------------------------------------------------------------------------------------
+    def made(self) -> dict[str, dict[str, Any]]:
+        """VMs by name that are neither base nor of the lab's furniture."""
+        return {row["name"]: row for row in self.vm_rows() if row["name"] not in {*self.base, "web-golden"}}
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """Rows of the ledger; none before it exists."""
+        return self.ledger(query) if self.ledger_file.exists() else []
+
+    def state(self) -> dict[str, Any]:
+        """Everything that could be left behind, with names and addresses replaced by what they stand for."""
+        vms = {row["name"]: row for row in self.vm_rows() if row["name"] != "web-golden"}
+        role = {address: name for name, address in self.base.items()}
+        role |= {row["address"]: MADE for name, row in vms.items() if name not in self.base and row["address"]}
+        names = {name: name if name in self.base else MADE for name in vms}
+
+        def who(address: str) -> str:
+            return role.get(address, f"nobody at {address}")
+
+        return {
+            "vms": sorted([names[name], row["power"], row["state"], sorted(row["marks"])] for name, row in vms.items()),
+            "members": sorted([who(row["address"]), row["session"], row["availability"]] for row in self.member_rows()),
+            "targets": sorted(who(target.rpartition(":")[0]) for target in self.target_addresses()),
+            "leases": sorted(
+                [who(row["address"]), names.get(row["member"], f"no VM {row['member']}")]
+                for row in self.rows("select address, member from leases")
+            ),
+            "ledger": sorted(
+                [names.get(row["name"], f"no VM {row['name']}"), row["state"]]
+                for row in self.rows("select name, state from members")
+            ),
+            "locks": self.rows("select group_name, action from locks"),
+            "running": self.rows("select ident from actions where state = 'running'"),
+        }
+
+    def settled(self, wanted: Mapping[str, Any], timeout: float = 6.0) -> dict[str, Any]:
+        """The state, once it is *wanted* or *timeout* is over: a monitor and a target take a moment."""
+        deadline = time.monotonic() + timeout
+        while (state := self.state()) != wanted and time.monotonic() < deadline:
+            time.sleep(0.3)
+        return state
+
+    def leaked(self, expected: int) -> dict[str, int]:
+        """What there is beyond *expected* members made, or belongs to no VM."""
+        made = self.made()
+        addresses = {row["address"] for row in made.values()} | set(self.base.values())
+        members = {row["address"] for row in self.member_rows()}
+        targets = [target.rpartition(":")[0] for target in self.target_addresses()]
+        leases = self.rows("select address, member from leases")
+        return {
+            "vms": max(0, len(made) - expected),
+            "members": len(members - addresses),
+            "targets": sum(1 for target in targets if target not in addresses),
+            "leases": sum(
+                1 for row in leases if row["member"] not in made or made[row["member"]]["address"] != row["address"]
+            ),
+        }
+
+    def history(self) -> dict[str, list[str]]:
+        """Names of the VMs that were ever cloned and removed, as vCenter's own events say, oldest first."""
+        info = self.lab["vcenter"]
+        instance = SmartConnect(
+            host=info["hostname"],
+            port=info["port"],
+            user=info["username"],
+            pwd=Path(info["password_file"]).read_text().strip(),
+            sslContext=ssl.create_default_context(cafile=info["ca_path"]),
+        )
+        try:
+            kinds = {"cloned": "VmClonedEvent", "removed": "VmRemovedEvent"}
+            found = {}
+            for key, kind in kinds.items():
+                spec = vim.event.EventFilterSpec(eventTypeId=[kind], maxCount=1000)
+                rows = sorted(instance.content.eventManager.QueryEvents(spec), key=lambda event: event.key)
+                found[key] = [event.vm.name for event in rows]
+            return found
+        finally:
+            Disconnect(instance)
+
+
+def until(look: Callable[[], Any], what: str, timeout: float = 60.0, step: float = 0.05) -> Any:
+    """Wait until *look* answers something true; the answer."""
+    deadline = time.monotonic() + timeout
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not happen within {timeout:g} s")
+        time.sleep(step)
+    return found
