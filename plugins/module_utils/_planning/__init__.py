@@ -10,7 +10,10 @@ Ansible import. The same functions run in modules, in the property tests and in 
 from __future__ import annotations
 
 from ._addresses import free_addresses
+from ._breaker import Breaker
+from ._controls import PROCESSES, Controls
 from ._decision import decide
+from ._findings import Finding, Reconciliation
 from ._monitoring import alert_route, alert_rules, scrape_job
 from ._names import member_names
 from ._observe import observe
@@ -20,13 +23,18 @@ from ._state import Cooldowns, Launch, Member, Observed, Plan, Signal
 from ._victims import choose_victims
 
 __all__ = [
+    "PROCESSES",
     "SCHEMA",
+    "Breaker",
+    "Controls",
     "Cooldowns",
+    "Finding",
     "GroupSpec",
     "Launch",
     "Member",
     "Observed",
     "Plan",
+    "Reconciliation",
     "Signal",
     "alert_route",
     "alert_rules",

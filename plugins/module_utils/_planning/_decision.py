@@ -8,17 +8,22 @@ The decision: a pure function of the group, what was observed, the cooldowns, th
 Order of the checks, and why:
 
 1. ``disabled``: whatever else is true, a disabled group does nothing.
-2. ``unknown_state``: a number that the direction needs could not be read. Nothing is made or removed on a guess
+2. ``suspended``: a person stopped this process. No cooldown starts, so that the signal is looked at when it is resumed.
+3. ``unknown_state``: a number that the direction needs could not be read. Nothing is made or removed on a guess
    (invariant 9), and no cooldown starts, so that the next signal is looked at as soon as the source is back.
-3. ``cooldown``: the direction rests, unless the signal says to ignore that. It stands before the bounds, as a repeated
+4. ``cooldown``: the direction rests, unless the signal says to ignore that. It stands before the bounds, as a repeated
    alert at a bound would otherwise start the cooldown again and again, and the group would never act after it. A
    resting direction is therefore refused without moving the end of its rest.
-4. What an earlier scale-in left behind, drained but not deleted, is finished before a scale-in looks at the minimum:
+5. ``breaker_open``: launches fail again and again (invariant 8). It stands before the bound: VMs that failed count as
+   owned, so that a group whose clones never boot soon is full of them, and "the bound is reached" would hide why. It
+   starts no cooldown, as it has a time of its own.
+6. What an earlier scale-in left behind, drained but not deleted, is finished before a scale-in looks at the minimum:
    it carries no load and is not counted, so that at the minimum it would keep its VM and its address for ever. It
    stands behind the cooldown, so that a removal that fails again and again is not tried at once each time.
-5. ``at_max``, ``at_min``: the bound is reached; this refusal starts the direction's cooldown (A4). A signal that
-   ignores the cooldown does not prolong one that already runs.
-6. ``no_victim``: there is nobody who may leave.
+7. ``at_max``, ``at_min``: the bound is reached; this refusal starts the direction's cooldown (A4). A signal that
+   ignores the cooldown does not prolong one that already runs. VMs in quarantine are no bound: the oldest are deleted
+   first where a launch needs their room.
+8. ``no_victim``: there is nobody who may leave.
 
 Numbers (A5): scale-out counts ``max(registered, owned)``, scale-in ``min(registered, in_service)``. Each errs towards
 doing less.
@@ -28,18 +33,28 @@ from __future__ import annotations
 
 import typing as t
 
+from ._controls import LAUNCH, TERMINATE, Controls
 from ._names import unused_names
 from ._spec import GroupSpec
 from ._state import IN, OUT, Cooldowns, Launch, Member, Observed, Plan, Signal
-from ._victims import choose_victims, left_over
+from ._victims import choose_victims, left_over, oldest_quarantined
 
+_NO_CONTROLS = Controls()
 _SOURCES = {"registered": "targets in Prometheus", "in_service": "members in service", "owned": "VMs of the group"}
 
 
-def decide(spec: GroupSpec, observed: Observed, cooldowns: Cooldowns, signal: Signal, now: float) -> Plan:
+def decide(
+    spec: GroupSpec,
+    observed: Observed,
+    cooldowns: Cooldowns,
+    signal: Signal,
+    now: float,
+    controls: Controls = _NO_CONTROLS,
+) -> Plan:
     """What to do about *signal*.
 
     :param now: seconds since the epoch; also the time in the names of new VMs.
+    :param controls: what is suspended, and the breaker.
     """
     needed = ("registered", "owned") if signal.direction == OUT else ("registered", "in_service", "owned")
     numbers = {name: getattr(observed, name) for name in needed}
@@ -54,6 +69,9 @@ def decide(spec: GroupSpec, observed: Observed, cooldowns: Cooldowns, signal: Si
 
     if not spec.enabled:
         return refuse("disabled", f"group {spec.name} is disabled")
+    process = LAUNCH if signal.direction == OUT else TERMINATE
+    if process in controls.suspended:
+        return refuse("suspended", f"{process} of group {spec.name} is suspended; resume it with scaling_process")
     if size is None:
         return refuse("unknown_state", f"could not be read: {', '.join(missing)}; nothing is changed on a guess")
 
@@ -62,6 +80,10 @@ def decide(spec: GroupSpec, observed: Observed, cooldowns: Cooldowns, signal: Si
     if resting and not signal.ignore_cooldown:
         return refuse("cooldown", f"scale-{signal.direction} rests for another {t.cast(float, until) - now:.0f} s")
 
+    permit = controls.breaker.permit(now) if signal.direction == OUT else None
+    if permit == 0:
+        return refuse("breaker_open", controls.breaker.why())
+
     if signal.direction == IN:
         unfinished = choose_victims(
             filter(left_over, observed.members), signal.count or spec.size.step_in, spec.scale_in.victim
@@ -69,7 +91,13 @@ def decide(spec: GroupSpec, observed: Observed, cooldowns: Cooldowns, signal: Si
         if unfinished:
             return _shrink(observed, signal, size, tuple(unfinished), " (left over from an earlier scale-in)")
 
-    room = spec.size.max - size if signal.direction == OUT else size - spec.size.min
+    wanted = signal.count or (spec.size.step_out if signal.direction == OUT else spec.size.step_in)
+    evictions: tuple[Member, ...] = ()
+    room = size - spec.size.min
+    if signal.direction == OUT:
+        wanted = wanted if permit is None else min(wanted, permit)
+        evictions = () if TERMINATE in controls.suspended else _evictions(spec, observed, wanted)
+        room = _room(spec, observed, len(evictions))
     if room <= 0:
         code, bound = ("at_max", spec.size.max) if signal.direction == OUT else ("at_min", spec.size.min)
         counted = ", ".join(f"{number} {_SOURCES[name]}" for name, number in numbers.items())
@@ -77,11 +105,29 @@ def decide(spec: GroupSpec, observed: Observed, cooldowns: Cooldowns, signal: Si
         return refuse(code, f"size is {size} and the bound is {bound} ({counted})", rest)
 
     if signal.direction == OUT:
-        return _grow(spec, observed, signal, now, size, min(signal.count or spec.size.step_out, room))
-    victims = _victims(spec, observed, min(signal.count or spec.size.step_in, room))
+        return _grow(spec, observed, signal, now, min(wanted, room), evictions)
+    victims = _victims(spec, observed, min(wanted, room))
     if not victims:
-        return refuse("no_victim", "every member is a base member, protected, or still being made")
+        return refuse("no_victim", "every member is a base member, protected, in quarantine, or has no VM")
     return _shrink(observed, signal, size, victims)
+
+
+def _room(spec: GroupSpec, observed: Observed, evicted: int) -> int:
+    """Members that fit (A5) once *evicted* VMs are gone. A deleted VM lowers only what is owned."""
+    return spec.size.max - max(t.cast(int, observed.registered), t.cast(int, observed.owned) - evicted)
+
+
+def _evictions(spec: GroupSpec, observed: Observed, wanted: int) -> tuple[Member, ...]:
+    """The fewest quarantined members, oldest first, that give *wanted* launches as much room as they can."""
+    oldest = oldest_quarantined(observed.members)
+    count = max(range(len(oldest) + 1), key=lambda evicted: (min(wanted, _room(spec, observed, evicted)), -evicted))
+    return tuple(oldest[:count]) if _room(spec, observed, count) > 0 else ()
+
+
+def quarantine_room(spec: GroupSpec, members: t.Iterable[Member], leaving: t.Collection[str]) -> int:
+    """VMs that may still be kept for diagnosis while *leaving* (names) go. They count as owned, so max holds."""
+    staying = sum(member.quarantined and member.name not in leaving for member in members)
+    return max(0, spec.quarantine.keep - staying)
 
 
 def _size(numbers: t.Mapping[str, int], direction: str) -> int:
@@ -94,17 +140,26 @@ def _why(signal: Signal, text: str) -> str:
     return f"{text}: {signal.reason}" if signal.reason else text
 
 
-def _grow(spec: GroupSpec, observed: Observed, signal: Signal, now: float, size: int, count: int) -> Plan:
+def _grow(
+    spec: GroupSpec, observed: Observed, signal: Signal, now: float, count: int, evictions: tuple[Member, ...]
+) -> Plan:
     names = unused_names(spec.vm.prefix, now, count, {member.name for member in observed.members})
+    before, after = (spec.size.max - _room(spec, observed, evicted) for evicted in (0, len(evictions)))
+    gone = [member.name for member in evictions]
+    text = f"{before} to {after + count} members, asked for by {signal.source}"
+    if gone:
+        text += f", {', '.join(gone)} of the quarantine deleted first"
     return Plan(
         "act",
         "scale_out",
         OUT,
-        _why(signal, f"{size} to {size + count} members, asked for by {signal.source}"),
+        _why(signal, text),
         count=count,
-        size_before=size,
-        size_after=size + count,
+        size_before=before,
+        size_after=after + count,
         launches=tuple(Launch(name, slot) for slot, name in enumerate(names, start=1)),
+        evictions=evictions,
+        quarantine=min(count, quarantine_room(spec, observed.members, gone)),
     )
 
 

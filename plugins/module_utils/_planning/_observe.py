@@ -19,9 +19,10 @@ from ._state import Member, Observed
 Row = t.Mapping[str, t.Any]
 Rows = t.Iterable[Row]
 
-#: States of the ledger in which a member counts though vCenter may not show its VM yet.
-_IN_FLIGHT = ("planned", "launching")
+#: The only state of a ledger's row that says that there is no VM any more.
+_GONE = "removed"
 _TRUE = ("true", "yes", "1", "on")
+_FALSE = ("", "false", "no", "0", "off")
 
 
 def observe(
@@ -34,16 +35,22 @@ def observe(
 ) -> Observed:
     """One group as its backends show it. ``None`` for a source means that it could not be read.
 
+    A row of the ledger that vCenter does not show counts as a member that is *missing*, whatever its state: a listing
+    that is late or wrong never makes room (invariants 1, 9). Only a reconcile that looked again by name takes it away.
+    Such a member does not count as in service, even where the load balancer still says so: without its VM it cannot
+    serve, and counting it would let a scale-in take one that can (invariants 2, 9).
+
     :param vms: rows ``{name, moid, address, power_state, marks, created, is_template}``; only those with the group's
         mark and base members count.
     :param pool_members: rows ``{address, port, availability, in_service}`` of the group's pool.
     :param targets: rows ``{address, labels}`` of the group's Prometheus job; each counts, whatever its health (A5).
-    :param ledger_members: rows ``{name, address, moid, state, created_at}``.
+    :param ledger_members: rows ``{name, address, moid, state, created_at, unhealthy_since, missing_since,
+        quarantined_at, note}``.
     """
     members = {row.name: Member(row.name, row.address, base=True, healthy=None) for row in spec.base_members}
     base_names = {member.address: member.name for member in members.values()}
     _add_vms(spec, members, base_names, vms or ())
-    _add_ledger(spec, members, ledger_members or ())
+    _add_ledger(spec, members, ledger_members or (), shown=vms is not None)
     served = _add_pool(spec, members, pool_members or ())
     registered = _add_targets(spec, members, targets or ())
     unread = [name for name, rows in (("vms", vms), ("ledger", ledger_members)) if rows is None]
@@ -76,7 +83,17 @@ def bare_address(value: t.Any) -> str:
     return text.rpartition(":")[0] if text.count(":") == 1 else text
 
 
-def _is_on(row: Row) -> bool | None:
+def is_quarantined(marks: t.Mapping[str, t.Any]) -> bool:
+    """Whether the marks of a VM say so; the value may be the time at which it began."""
+    return str(marks.get("quarantined") or "").lower() not in _FALSE
+
+
+def is_protected(marks: t.Mapping[str, t.Any]) -> bool:
+    """Whether the marks of a VM protect it from scale-in and from being replaced."""
+    return str(marks.get("protected", "")).lower() in _TRUE
+
+
+def is_on(row: Row) -> bool | None:
     """Whether a VM runs; None when its row does not say."""
     state = str(row.get("power_state") or "").lower()
     return state.endswith("on") if state else None
@@ -89,19 +106,22 @@ def _add_vms(
         if row.get("is_template"):
             continue
         address, marks = bare_address(row.get("address")), row.get("marks") or {}
-        running = _is_on(row)
+        running = is_on(row)
         healthy = False if running is False else None
         base = row["name"] if row["name"] in members and members[row["name"]].base else base_names.get(address)
         if base:
             members[base] = dataclasses.replace(members[base], moid=row.get("moid") or "", healthy=healthy)
         elif marks.get("group") == spec.name:
+            quarantined = is_quarantined(marks)
             members[_key(members, row)] = Member(
                 row["name"],
                 address,
                 row.get("moid") or "",
                 created=seconds(row.get("created")) or time_of_name(row["name"]),
-                protected=str(marks.get("protected", "")).lower() in _TRUE,
-                healthy=healthy,
+                protected=is_protected(marks),
+                healthy=False if quarantined else healthy,
+                quarantined=quarantined,
+                quarantined_at=seconds(marks.get("quarantined")) if quarantined else None,
             )
 
 
@@ -110,25 +130,29 @@ def _key(members: t.Mapping[str, Member], row: Row) -> str:
     return row["name"] if row["name"] not in members else f"{row['name']} {row.get('moid') or len(members)}"
 
 
-def _add_ledger(spec: GroupSpec, members: dict[str, Member], rows: Rows) -> None:
+def _add_ledger(spec: GroupSpec, members: dict[str, Member], rows: Rows, *, shown: bool) -> None:
     for row in rows:
-        if row.get("group_name", spec.name) != spec.name:
+        if row.get("group_name", spec.name) != spec.name or row.get("state") == _GONE:
             continue
         name, state = row["name"], row.get("state") or ""
         known = members.get(name)
         if known is None:
-            if state in _IN_FLIGHT:
-                created = seconds(row.get("created_at")) or time_of_name(name)
-                members[name] = Member(
-                    name, row.get("address") or "", row.get("moid") or "", created, healthy=None, state=state
-                )
-        elif not known.base:
-            members[name] = dataclasses.replace(
-                known,
-                address=known.address or row.get("address") or "",
-                healthy=False if state == "failed" else known.healthy,
-                state=state,
-            )
+            created = seconds(row.get("created_at")) or time_of_name(name)
+            known = Member(name, moid=row.get("moid") or "", created=created, healthy=None, missing=shown)
+        elif known.base:
+            continue
+        quarantined = known.quarantined or state == "quarantined"
+        members[name] = dataclasses.replace(
+            known,
+            address=known.address or row.get("address") or "",
+            healthy=False if quarantined or state == "failed" else known.healthy,
+            state=state,
+            quarantined=quarantined,
+            unhealthy_since=row.get("unhealthy_since"),
+            missing_since=row.get("missing_since"),
+            quarantined_at=row.get("quarantined_at") or known.quarantined_at,
+            note=row.get("note") or "",
+        )
 
 
 def _by_address(members: t.Mapping[str, Member]) -> dict[str, str]:
@@ -146,7 +170,7 @@ def _add_pool(spec: GroupSpec, members: dict[str, Member], rows: Rows) -> int:
         healthy = member.healthy
         if healthy is None:
             healthy = {"available": True, "offline": False}.get(str(row.get("availability") or ""))
-        serves = bool(row.get("in_service")) and member.healthy is not False
+        serves = bool(row.get("in_service")) and member.healthy is not False and not member.missing
         members[key] = dataclasses.replace(member, healthy=healthy, in_service=serves)
     return sum(member.in_service for member in members.values())
 

@@ -16,6 +16,7 @@ from ._problems import MISSING, Problems
 from ._schema import RESERVED
 
 HTTP_DEFAULTS = {"path": "/", "scheme": "http", "status": 200}
+BREAKER_WINDOW_S = 3600
 _HTTP_ONLY = (*HTTP_DEFAULTS, "contains", "regex", "validate_certs")
 _VIP = re.compile(r"^(?P<address>[0-9.]+):(?P<port>[0-9]{1,5})$")
 
@@ -23,7 +24,10 @@ Full = dict[str, t.Any]
 
 
 def fill_derived(full: Full) -> Full:
-    """The defaults that follow from other fields: prefix, job, gates. Leaves what has the wrong type alone."""
+    """The defaults that follow from other fields: prefix, job, gates, window of the breaker.
+
+    Leaves what has the wrong type alone.
+    """
     name = full.get("name")
     for part, key in (("vm", "prefix"), ("monitoring", "job")):
         if isinstance(full.get(part), dict) and full[part].get(key) is None:
@@ -43,7 +47,25 @@ def fill_derived(full: Full) -> Full:
     for gate in gates if isinstance(gates, list) else []:
         if isinstance(gate, dict):
             _fill_gate(gate)
+    breaker = full.get("breaker")
+    if isinstance(breaker, dict) and breaker.get("window") is None:
+        breaker["window"] = _breaker_window(full)
     return full
+
+
+def _launches_until_open(full: Full) -> int:
+    """Launches that follow one another until the breaker has counted enough failures."""
+    return -(-full["breaker"]["failures"] // full["size"]["step_out"])
+
+
+def _breaker_window(full: Full) -> int:
+    """An hour, or longer where launches that fail, each with its cooldown and a timeout, would not fit into that."""
+    try:
+        gaps = _launches_until_open(full) - 1
+        gap = full["cooldown"]["out"] + max(full["timeouts"].values())
+        return max(BREAKER_WINDOW_S, int(2 * gaps * gap))
+    except (ArithmeticError, KeyError, TypeError, ValueError):
+        return BREAKER_WINDOW_S  # what these hold is wrong, and is reported as such
 
 
 def _fill_gate(gate: Full) -> None:
@@ -84,6 +106,7 @@ def check_rules(full: Full, problems: Problems) -> None:
     _check_size(look, problems)
     _check_network(look, problems)
     _check_base_members(look, problems)
+    _check_breaker(full, look, problems)
 
 
 def _check_reserved(look: _Look, problems: Problems) -> None:
@@ -250,3 +273,14 @@ def _check_base_members(look: _Look, problems: Problems) -> None:
             if row[key] in known:
                 problems.add(f"base_members[{index}].{key}", row[key], f"each {key} once", "a duplicate")
             known.add(row[key])
+
+
+def _check_breaker(full: Full, look: _Look, problems: Problems) -> None:
+    """A window in which the cooldown lets too few launches fail is a breaker that never opens."""
+    fields = ("breaker.failures", "breaker.window", "cooldown.out", "size.step_out")
+    if any(look(field) is None for field in fields):
+        return
+    rest = (_launches_until_open(full) - 1) * look("cooldown.out")
+    if look("breaker.window") <= rest:
+        allowed = f"more than {rest}, in which cooldown.out lets breaker.failures launches fail"
+        problems.add("breaker.window", look("breaker.window"), allowed, "the breaker would never open")

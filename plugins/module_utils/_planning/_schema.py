@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ._schema_fields import _choice, _field, _flag, _list, _object, _percent, _port, _seconds, _text, _whole
+
 #: field -> values whose names are taken and that this version refuses.
 RESERVED: dict[str, tuple[str, ...]] = {
     "kind": ("model_endpoint",),
@@ -22,67 +24,8 @@ RESERVED: dict[str, tuple[str, ...]] = {
 #: `<prefix>-YYYYMMDDHHMMSS-NNN` has to stay a valid host name of at most 63 characters.
 PREFIX_MAX = 63 - len("-YYYYMMDDHHMMSS") - len("-NNN")
 
-_NONE: t.Any = object()
 _HOST = r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$"
 _VM_NAME = r"^[^%/\\]+$"
-
-
-def _field(
-    kind: t.Any, title: str, description: str, default: t.Any, examples: t.Any, **rules: t.Any
-) -> dict[str, t.Any]:
-    field: dict[str, t.Any] = {"type": kind, "title": title, "description": description, **rules}
-    if default is not _NONE:
-        field["default"] = default
-    field["examples"] = examples
-    return field
-
-
-def _text(title: str, description: str, example: str, default: t.Any = _NONE, **rules: t.Any) -> dict[str, t.Any]:
-    """Text; a default of None makes it optional (null means "not given")."""
-    kind: t.Any = ["string", "null"] if default is None else "string"
-    if default != "":
-        rules.setdefault("minLength", 1)
-    return _field(kind, title, description, default, [example], **rules)
-
-
-def _whole(title: str, description: str, example: int, low: int, high: int, default: t.Any = _NONE) -> dict[str, t.Any]:
-    kind: t.Any = ["integer", "null"] if default is None else "integer"
-    return _field(kind, title, description, default, [example], minimum=low, maximum=high)
-
-
-def _percent(title: str, description: str, example: float) -> dict[str, t.Any]:
-    return _field(["number", "null"], title, description, None, [example], minimum=0, maximum=100)
-
-
-def _choice(title: str, description: str, choices: list[str], default: t.Any = _NONE) -> dict[str, t.Any]:
-    return _field("string", title, description, default, [choices[0]], enum=choices)
-
-
-def _flag(title: str, description: str, default: bool) -> dict[str, t.Any]:
-    return _field("boolean", title, description, default, [default])
-
-
-def _list(title: str, description: str, items: dict[str, t.Any], example: t.Any, **rules: t.Any) -> dict[str, t.Any]:
-    default = rules.pop("default", _NONE)
-    return _field("array", title, description, default, [example], items=items, **rules)
-
-
-def _object(
-    title: str, description: str, properties: dict[str, t.Any], example: t.Any, *, default: t.Any = _NONE,
-    required: tuple[str, ...] = (), nullable: bool = False,
-) -> dict[str, t.Any]:  # fmt: skip
-    rules: dict[str, t.Any] = {"properties": properties, "additionalProperties": False}
-    if required:
-        rules["required"] = list(required)
-    return _field(["object", "null"] if nullable else "object", title, description, default, [example], **rules)
-
-
-def _seconds(title: str, description: str, default: t.Any, low: int = 1, high: int = 86400) -> dict[str, t.Any]:
-    return _whole(title, f"{description} In seconds.", default or 60, low, high, default)
-
-
-def _port(title: str, description: str, example: int, default: t.Any = _NONE) -> dict[str, t.Any]:
-    return _whole(title, description, example, 1, 65535, default)
 
 
 def _side(word: str, verb: str, hold: int, cpu: float, memory: float) -> dict[str, t.Any]:
@@ -297,6 +240,48 @@ _TIMEOUTS = {
     "target": ("Target", "Until Prometheus scrapes the member.", 60),
 }
 
+_BREAKER = _object(
+    "Breaker",
+    "When launches that fail again and again stop, so that no VMs are made that never serve.",
+    {
+        "failures": _whole(
+            "Failures", "VMs whose launch failed within the window that stop all launches of the group.", 3, 1, 20, 3
+        ),
+        "window": _seconds(
+            "Window", "How long a failure counts. Without it, 3600, or longer where the cooldown and the timeouts need "
+            "more for that many launches.", None, 1, 31536000,
+        ),
+        "probe_after": _seconds(
+            "Probe after", "How long until a single VM may try again; doubled after each try that fails, up to a day.",
+            1800,
+        ),
+    },
+    {"failures": 3, "window": 3600, "probe_after": 1800},
+    default={},
+)  # fmt: skip
+
+_QUARANTINE = _object(
+    "Quarantine",
+    "VMs whose launch failed, kept for diagnosis outside of the pool and of Prometheus. They count as owned.",
+    {
+        "keep": _whole(
+            "Keep", "VMs that are kept at most; 0 deletes a failed VM at once. A launch that needs their room deletes "
+            "the oldest.", 1, 0, 100, 1,
+        ),
+        "retention": _seconds("Retention", "How long a VM is kept.", 86400, 0, 31536000),
+    },
+    {"keep": 1, "retention": 86400},
+    default={},
+)  # fmt: skip
+
+_HEALTH = _object(
+    "Health",
+    "When a member that does not serve is replaced.",
+    {"grace": _seconds("Grace", "How long a member may be unhealthy or powered off before it is replaced.", 300, 0)},
+    {"grace": 300},
+    default={},
+)
+
 SCHEMA: dict[str, t.Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$id": "https://onprem.autoscale/schemas/scaling_group.schema.json",
@@ -358,6 +343,9 @@ SCHEMA: dict[str, t.Any] = {
                 {"clones_in_flight": _whole("Clones in flight", "Clones that run at once.", 8, 1, 100, 8)},
                 {"clones_in_flight": 8}, default={},
             ),
+            "breaker": _BREAKER,
+            "quarantine": _QUARANTINE,
+            "health": _HEALTH,
             "ssh": _object(
                 "SSH", "How a person or a role reaches the members; optional.",
                 {

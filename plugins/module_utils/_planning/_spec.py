@@ -209,6 +209,30 @@ class Limits(_Value):
 
 
 @dataclasses.dataclass(frozen=True)
+class BreakerRule(_Value):
+    """How many failed launches within ``window`` seconds stop the group's launches, and when a probe may try."""
+
+    failures: int
+    window: int
+    probe_after: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Quarantine(_Value):
+    """How many VMs whose launch failed are kept for diagnosis, and for how many seconds."""
+
+    keep: int
+    retention: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Health(_Value):
+    """Seconds that a member may be unhealthy before it is replaced."""
+
+    grace: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Ssh(_Value):
     """How members are reached."""
 
@@ -237,6 +261,9 @@ class GroupSpec(_Value):
     scale_in: ScaleIn
     timeouts: Timeouts
     limits: Limits
+    breaker: BreakerRule
+    quarantine: Quarantine
+    health: Health
     ssh: Ssh | None
 
 
@@ -278,6 +305,9 @@ def _group(data: dict[str, t.Any]) -> GroupSpec:
         scale_in=_build(ScaleIn, data["scale_in"]),
         timeouts=_build(Timeouts, data["timeouts"]),
         limits=_build(Limits, data["limits"]),
+        breaker=_build(BreakerRule, data["breaker"]),
+        quarantine=_build(Quarantine, data["quarantine"]),
+        health=_build(Health, data["health"]),
         ssh=_optional(Ssh, data["ssh"]),
     )
 

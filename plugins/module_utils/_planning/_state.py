@@ -36,6 +36,8 @@ class _Row:
 def _plain(value: t.Any) -> t.Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, t.Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     return value.as_dict() if isinstance(value, _Row) else value
 
 
@@ -54,6 +56,12 @@ class Member(_Row):
     :param in_service: the load balancer sends it traffic.
     :param registered: it is a target of the group's Prometheus job.
     :param state: what the ledger says (``planned launching in_service draining ...``); empty when it says nothing.
+    :param quarantined: its launch failed and its VM is kept for diagnosis: it counts as owned, and nothing else.
+    :param missing: the ledger knows it and vCenter does not show its VM. It counts as owned: the listing may be late.
+    :param unhealthy_since: when it was first seen unhealthy; None: it is healthy, or nobody knows.
+    :param missing_since: when its VM was first not found.
+    :param quarantined_at: when its quarantine began; None: it is in none, or nobody knows.
+    :param note: why it failed or stands in quarantine.
     """
 
     name: str
@@ -66,6 +74,12 @@ class Member(_Row):
     in_service: bool = False
     registered: bool = False
     state: str = ""
+    quarantined: bool = False
+    missing: bool = False
+    unhealthy_since: float | None = None
+    missing_since: float | None = None
+    quarantined_at: float | None = None
+    note: str = ""
 
     @property
     def in_flight(self) -> bool:
@@ -77,7 +91,8 @@ class Member(_Row):
 class Observed(_Row):
     """A group as its backends show it.
 
-    :param members: base members, VMs with the group's mark in any power state, and members in flight, each once.
+    :param members: base members, VMs with the group's mark in any power state, and members that only the ledger knows,
+        each once.
     :param registered: targets of the Prometheus job; None: could not be read.
     :param in_service: members that get traffic; None: could not be read.
     :param unread: names of further sources that could not be read (``vms``, ``ledger``).
@@ -94,7 +109,7 @@ class Observed(_Row):
 
     @property
     def owned(self) -> int | None:
-        """Members in any state, clones in flight included (A5); None when a source could not be read."""
+        """Members in any state, also those that only the ledger knows (A5); None when a source could not be read."""
         return None if self.unread else len(self.members)
 
 
@@ -140,10 +155,24 @@ class Signal(_Row):
 
 @dataclasses.dataclass(frozen=True)
 class Launch(_Row):
-    """A member to make; ``slot`` counts from 1 within the action."""
+    """A member to make, or to finish; ``slot`` counts from 1 within the action.
+
+    :param address: of the VM that is already there; empty for a new one, which has yet to lease an address.
+    :param marks: those that VM carries; empty for a new one.
+    :param restore: it served before and only lost its pool member or its target. Its end says nothing about launches,
+        so the breaker does not count it.
+    """
 
     name: str
     slot: int
+    address: str = ""
+    marks: t.Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    restore: bool = False
+
+    @property
+    def new(self) -> bool:
+        """Whether there is no VM yet."""
+        return not self.marks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,12 +180,15 @@ class Plan(_Row):
     """What to do, and why or why not.
 
     :param verdict: ``act`` or ``refuse``.
-    :param code: scale_out, scale_in, at_max, at_min, cooldown, disabled, no_victim or unknown_state.
+    :param code: scale_out, scale_in, at_max, at_min, breaker_open, cooldown, disabled, no_victim, suspended or
+        unknown_state.
     :param reason: one sentence for people.
     :param count: members to make or to remove; 0 for a refusal.
     :param size_before: the count that the decision was made on (A5); None when it is unknown.
     :param size_after: the same after the action succeeded.
     :param cooldown_until: set only when this refusal itself starts a cooldown (at_max, at_min).
+    :param evictions: quarantined members whose VMs are deleted before the launches, as these need their room.
+    :param quarantine: VMs of this plan that may be kept for diagnosis when they fail; further ones are deleted.
     """
 
     verdict: str
@@ -169,10 +201,13 @@ class Plan(_Row):
     launches: tuple[Launch, ...] = ()
     victims: tuple[Member, ...] = ()
     cooldown_until: float | None = None
+    evictions: tuple[Member, ...] = ()
+    quarantine: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "launches", _rows(Launch, self.launches))
         object.__setattr__(self, "victims", _rows(Member, self.victims))
+        object.__setattr__(self, "evictions", _rows(Member, self.evictions))
 
     @property
     def acts(self) -> bool:

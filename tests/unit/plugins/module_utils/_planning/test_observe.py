@@ -52,8 +52,11 @@ def test_one_member_from_four_sources(make_spec: t.Any) -> None:
     )
 
 
-def test_owned_counts_every_power_state_and_what_is_in_flight_once(make_spec: t.Any) -> None:
-    """A5: base members, marked VMs in any power state, planned and launching members, each once."""
+def test_owned_counts_every_power_state_and_every_row_of_the_ledger_once(make_spec: t.Any) -> None:
+    """A5, invariants 1 and 9: base members, marked VMs in any power state, and rows that vCenter does not show.
+
+    A row in service counts too: a listing that is late would otherwise make room, and the group would grow past max.
+    """
     observed = look(
         make_spec(),
         vms=[vm("web-1"), vm("web-2", power_state="poweredOff"), vm("web-3", power_state="suspended")],
@@ -67,8 +70,9 @@ def test_owned_counts_every_power_state_and_what_is_in_flight_once(make_spec: t.
         ],
     )
     members = by_name(observed)
-    assert sorted(members) == ["web-1", "web-2", "web-3", "web-4", "web-5", "web-base-1"]
-    assert observed.owned == 6
+    assert sorted(members) == ["web-1", "web-2", "web-3", "web-4", "web-5", "web-7", "web-base-1"]
+    assert observed.owned == 7
+    assert [name for name in sorted(members) if members[name].missing] == ["web-4", "web-5", "web-7"]
     assert [members[name].healthy for name in ("web-1", "web-2", "web-3", "web-4")] == [None, False, False, None]
     assert (members["web-1"].in_flight, members["web-4"].in_flight) == (False, True)
 
