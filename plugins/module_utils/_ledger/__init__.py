@@ -8,13 +8,15 @@ The ledger: durable state of the scaling groups. ``Ledger.open(url)`` is the doo
 
 from __future__ import annotations
 
+from ._controllers import Controllers
 from ._errors import LedgerError
 from ._leases import Leases
+from ._reconciled import Reconciled
 from ._state import State
 
 
-class Ledger(Leases, State):
-    """Actions, leases and the questions about them, over one store."""
+class Ledger(Leases, Reconciled, Controllers, State):
+    """Actions, leases, comparisons, controllers and the questions about them, over one store."""
 
 
 __all__ = ["Ledger", "LedgerError"]

@@ -11,25 +11,22 @@ from __future__ import annotations
 import typing as t
 
 from .._common._errors import ConflictError
-from ._locks import Locks, Row, one
+from ._controls import Controls
+from ._locks import Row, one
+from ._members import MEMBER_STATES as MEMBER_STATES
+from ._members import planned_names
+from ._rows import event_rows, step_rows, unwritten_event
 from ._schema import HAS_SQLALCHEMY, tables
-from ._state import event_rows, step_rows
 
 if HAS_SQLALCHEMY:
     import sqlalchemy as sa
 
-DIRECTIONS = ("out", "in")
+DIRECTIONS = ("out", "in", "reconcile")
 ENDS = ("succeeded", "refused", "failed")
-MEMBER_STATES = ("planned", "launching", "in_service", "draining", "removed", "failed")
-DEFAULT_TTL_S = 1800.0
+DEFAULT_TTL_S = 120.0
 
 
-def planned_names(plan: t.Mapping[str, t.Any]) -> set[str]:
-    """Names of the members that a plan makes or removes."""
-    return {row["name"] for row in [*(plan.get("launches") or ()), *(plan.get("victims") or ())]}
-
-
-class Actions(Locks):
+class Actions(Controls):
     """Actions, their steps and the members they work on."""
 
     def start_action(
@@ -42,31 +39,40 @@ class Actions(Locks):
         ttl: float = DEFAULT_TTL_S,
         source: str = "person",
         reason: str = "",
+        attempt: int | None = None,
+        takeover: bool = False,
     ) -> str:
-        """Take the lock of *group* and open an action; its ident comes back.
+        """Take the lock of *group* and open an action, or go on with one that was cut off; its ident comes back.
 
-        Without *ident* the next ``<group>-<sequence>`` is used. The same ident again goes on with the same action and
-        its stored start time. An action of this group whose lock ran out becomes ``lost``: its members and addresses
-        stay recorded for the reconcile run, and an event says so.
+        The same ident again goes on with the same action and its stored start time. Without *ident*, a scale-out or
+        scale-in of the same direction whose lock ran out is gone on with; else the next ``<group>-<sequence>`` is
+        used. Any other action of this group whose lock ran out becomes ``lost``: its members and addresses stay
+        recorded for the reconcile run, and an event says so.
 
+        :param direction: ``out``, ``in`` or ``reconcile``.
         :param ttl: seconds until the lock expires unless a journal entry or a heartbeat prolongs it.
-        :raises ConflictError: locked by another action, or *ident* has already ended or belongs to other work.
+        :param attempt: counted up by a dispatcher at each launch of the same action. A higher one takes over a lock
+            that still lives; one that is not higher is refused, however late it comes.
+        :param takeover: take the lock of the same *ident* whoever holds it: a person knows that its play is dead.
+        :raises ConflictError: ``result.code`` is ``locked`` (by another action, or another run of this one),
+            ``stale_attempt``, ``ended`` or ``other_action`` (*ident* belongs to other work).
         """
-        if direction not in DIRECTIONS:
-            raise ValueError(f"direction must be one of {DIRECTIONS}, not {direction!r}")
+        self._check_direction(direction)
         with self.write() as connection:
-            self._check_free(connection, group, ident)
-            ident = ident or self._next_ident(connection, group)
+            who = {"owner": owner, "attempt": attempt, "takeover": takeover}
+            self._check_free(connection, group, ident, **who)
+            ident = ident or self._continued(connection, group, direction) or self._next_ident(connection, group)
             found = one(connection, tables.actions, tables.actions.c.ident == ident)
             if found:
                 self._check_same(found, group, direction)
             self._mark_lost(connection, group, ident)
             if found:
                 self._end_running_step(connection, ident, "failed", {"interrupted": True})
+                highest = max((number for number in (found["attempt"], attempt) if number is not None), default=None)
                 connection.execute(
                     sa.update(tables.actions)
                     .where(tables.actions.c.ident == ident)
-                    .values(state="running", owner=owner, ended_at=None, code="", message="")
+                    .values(state="running", owner=owner, ended_at=None, code="", message="", attempt=highest)
                 )
             else:
                 connection.execute(
@@ -78,22 +84,35 @@ class Actions(Locks):
                         source=source,
                         reason=reason,
                         owner=owner,
+                        attempt=attempt,
                         started_at=self.clock(),
                     )
                 )
-            self._take(connection, group, ident, owner, ttl)
+            self._take(connection, group, ident, owner, ttl, attempt)
         return ident
 
-    def check_start(self, group: str, direction: str, *, ident: str | None = None) -> None:
-        """Would :meth:`start_action` be let in now? Changes nothing.
+    def check_start(
+        self,
+        group: str,
+        direction: str,
+        *,
+        ident: str | None = None,
+        owner: str | None = None,
+        attempt: int | None = None,
+        takeover: bool = False,
+    ) -> str | None:
+        """Would :meth:`start_action` be let in now? Changes nothing. The action it would go on with, or ``None``.
 
         :raises ConflictError: as :meth:`start_action`.
         """
+        self._check_direction(direction)
         with self.read() as connection:
-            self._check_free(connection, group, ident)
+            self._check_free(connection, group, ident, owner=owner, attempt=attempt, takeover=takeover)
+            ident = ident or self._continued(connection, group, direction)
             found = one(connection, tables.actions, tables.actions.c.ident == ident) if ident else None
             if found:
                 self._check_same(found, group, direction)
+            return ident if found else None
 
     def heartbeat(self, ident: str, owner: str, ttl: float) -> None:
         """Prolong the lock to *ttl* seconds from now. :raises ConflictError: the lock is lost: stop."""
@@ -179,19 +198,6 @@ class Actions(Locks):
             self._hold(connection, ident, owner)
             self._end_running_step(connection, ident, state, detail)
 
-    def update_members(
-        self, group: str, rows: t.Iterable[Row], *, ident: str | None = None, owner: str | None = None
-    ) -> None:
-        """Set ``state``, ``address``, ``moid``, ``action`` of members by ``name``; unknown ones are added.
-
-        :param ident: the action that says so; when given, it must hold the lock.
-        """
-        with self.write() as connection:
-            if ident is not None:
-                self._hold(connection, ident, owner)
-            for row in rows:
-                self._put_member(connection, group, {**({"action": ident} if ident else {}), **row})
-
     def finish_action(
         self,
         ident: str,
@@ -204,30 +210,38 @@ class Actions(Locks):
         cooldown: float | None = None,
         members: t.Sequence[Row] | None = None,
         removed: t.Sequence[str] = (),
+        quarantined: t.Sequence[Row] = (),
+        breaker: t.Mapping[str, t.Any] | None = None,
+        quiet: bool = False,
         owner: str | None = None,
     ) -> Row:
-        """End the action: step, members, leases, event, cooldown and lock in one transaction. The event comes back.
+        """End the action: step, members, leases, breaker, event, cooldown and lock in one transaction.
 
-        Idempotent: an action that has ended is not touched again, its event comes back.
+        The event comes back, with ``breaker_opened``: whether this end opened the group's breaker. Idempotent: an
+        action that has ended is not touched again, its event comes back.
 
         :param cooldown: seconds from now, that is, from the end of the action.
         :param cooldown_until: an absolute end instead; an earlier end than the stored one changes nothing.
         :param members: rows as :meth:`update_members`; ``None`` or empty names all members of the action in the event.
         :param removed: names whose VMs are verified gone: their addresses are free again (invariant 3).
+        :param quarantined: ``{name, note}`` of failed members whose VMs are kept for diagnosis (invariant 8).
+        :param breaker: the group's breaker from now on, as in :meth:`controls`; ``None`` leaves it.
+        :param quiet: no event, as there is nothing to tell: what comes back has the ``id`` ``None``. Of the quiet
+            reconciles of a group, the ledger keeps the row of the last one.
         """
         if state not in ENDS:
             raise ValueError(f"state must be one of {ENDS}, not {state!r}")
         with self.write() as connection:
             action = one(connection, tables.actions, tables.actions.c.ident == ident)
             if action is not None and action["state"] in ENDS:
-                return event_rows(connection, tables.events.c.action == ident, limit=1)[0]
+                return {**self._told(connection, action), "breaker_opened": False}
             action = self._hold(connection, ident, owner)
             group, now = action["group_name"], self.clock()
             self._end_running_step(connection, ident, "failed" if state == "failed" else "done", None)
-            for row in members or ():
-                # The journal keeps who made a member; a scale-in only changes its state.
+            kept = [{"name": row["name"], "note": row.get("note"), "state": "quarantined"} for row in quarantined]
+            for row in [*(members or ()), *kept]:
                 self._put_member(connection, group, row)
-            named = [row["name"] for row in members or ()]
+            named = [row["name"] for row in [*(members or ()), *kept]]
             event_members = self._event_members(connection, action, [*named, *removed])
             self._remove_members(connection, group, removed)
             ended = {"state": state, "message": message, "count_after": count_after, "ended_at": now}
@@ -235,47 +249,37 @@ class Actions(Locks):
             if state == "refused" and action["count_before"] is None:
                 ended["count_before"] = count_after  # a refusal changes no count, and has no recorded plan
             connection.execute(sa.update(tables.actions).where(tables.actions.c.ident == ident).values(**ended))
-            event_id = self._add_event(connection, {**action, **ended}, event_members)
+            action.update(ended)
+            if quiet:
+                self._drop_quiet(connection, group, ident)
+            else:
+                self._add_event(connection, action, event_members)
+            opened = breaker is not None and self._save_breaker(connection, group, breaker)
             if cooldown_until is None and cooldown is not None:
                 cooldown_until = now + cooldown
             self._start_cooldown(connection, group, action["direction"], cooldown_until)
             self._free(connection, group, ident)
-            return event_rows(connection, tables.events.c.id == event_id, limit=1)[0]
+            return {**self._told(connection, action), "breaker_opened": opened}
 
     # ---- inside a transaction
 
-    def close_dead(self, connection: sa.Connection, ident: str, *, code: str, message: str) -> bool:
-        """End the action *ident* as failed on behalf of its play, which is known to be dead; its lock is free again.
+    @staticmethod
+    def _check_direction(direction: str) -> None:
+        if direction not in DIRECTIONS:
+            raise ValueError(f"direction must be one of {DIRECTIONS}, not {direction!r}")
 
-        Neither the owner nor the expiry of the lock counts. Members and leases stay recorded for the reconcile run.
-
-        :returns: ``False`` when nobody started the action, or it has ended already.
-        """
-        action = one(connection, tables.actions, tables.actions.c.ident == ident)
-        if action is None or action["state"] != "running":
-            return False
-        self._close(connection, action, "failed", code, message)
-        self._free(connection, action["group_name"], ident)
-        return True
-
-    def _next_ident(self, connection: sa.Connection, group: str) -> str:
-        """The next number of the group that no action has; a rebuilt ledger may start again below old ones."""
-        sequence = connection.scalar(sa.select(tables.work.c.sequence).where(tables.work.c.group_name == group)) or 0
-        while True:
-            sequence += 1
-            ident = f"{group}-{sequence}"
-            if one(connection, tables.actions, tables.actions.c.ident == ident) is None:
-                break
-        self.upsert(connection, tables.work, {"group_name": group}, {"sequence": sequence})
-        return ident
+    def _continued(self, connection: sa.Connection, group: str, direction: str) -> str | None:
+        """The action that a start without a name goes on with. A reconcile keeps no plan: it is begun anew."""
+        dead = self._dead(connection, group)
+        return dead["ident"] if dead and dead["direction"] == direction != "reconcile" else None
 
     @staticmethod
     def _check_same(found: Row, group: str, direction: str) -> None:
         ident = found["ident"]
         if (found["group_name"], found["direction"]) != (group, direction):
+            theirs, ours = (x if x == "reconcile" else f"scale-{x}" for x in (found["direction"], direction))
             raise ConflictError(
-                f"action {ident} is a scale-{found['direction']} of group {found['group_name']}, "
-                f"not a scale-{direction} of group {group}",
+                f"action {ident} is a {theirs} of group {found['group_name']}, not a {ours} of group {group}",
                 remedy="Leave the name out, or use that of the action to be continued",
                 result={"code": "other_action"},
             )
@@ -288,92 +292,23 @@ class Actions(Locks):
                 result={"code": "ended", "state": found["state"]},
             )
 
-    def _mark_lost(self, connection: sa.Connection, group: str, ident: str) -> None:
-        """The lock was free or expired: whatever still counts as running in this group does not run."""
-        where = (tables.actions.c.group_name == group, tables.actions.c.state == "running")
-        previous = one(connection, tables.actions, *where, tables.actions.c.ident != ident)
-        if previous is None:
-            return
-        message = f"action {previous['ident']} stopped without an end; its lock ran out and {ident} took over"
-        self._close(connection, previous, "lost", "lost", message)
-
-    def _close(self, connection: sa.Connection, action: Row, state: str, code: str, message: str) -> None:
-        """Step, end and event of an action whose play cannot do it any more."""
-        ended = {"state": state, "message": message, "ended_at": self.clock(), "code": code}
-        self._end_running_step(connection, action["ident"], "failed", {"interrupted": True})
-        connection.execute(sa.update(tables.actions).where(tables.actions.c.ident == action["ident"]).values(**ended))
-        self._add_event(connection, {**action, **ended}, self._event_members(connection, action, []))
-
-    def _end_running_step(
-        self, connection: sa.Connection, ident: str, state: str, detail: t.Mapping[str, t.Any] | None
-    ) -> None:
-        where = (tables.steps.c.action == ident, tables.steps.c.state == "running")
-        running = one(connection, tables.steps, *where)
-        if running is None:
-            return
-        values: Row = {"state": state, "ended_at": self.clock()}
-        if detail:
-            values["detail"] = {**(running["detail"] or {}), **detail}
-        connection.execute(sa.update(tables.steps).where(*where).values(**values))
-
-    def _put_member(self, connection: sa.Connection, group: str, row: Row) -> None:
-        values = {key: row[key] for key in ("state", "address", "moid", "action") if row.get(key) is not None}
-        if values.get("state", "planned") not in MEMBER_STATES:
-            raise ValueError(f"state of member {row['name']} must be one of {MEMBER_STATES}, not {values['state']!r}")
-        now = self.clock()
-        self.upsert(
-            connection,
-            tables.members,
-            {"group_name": group, "name": row["name"]},
-            {**values, "updated_at": now},
-            {"state": "planned", "created_at": now},
-        )
+    @staticmethod
+    def _told(connection: sa.Connection, action: Row) -> Row:
+        """The event of an action that has ended; of a quiet one, what an event would say."""
+        found = event_rows(connection, tables.events.c.action == action["ident"], limit=1)
+        return found[0] if found else unwritten_event(action)
 
     @staticmethod
-    def _remove_members(connection: sa.Connection, group: str, names: t.Collection[str]) -> None:
-        """Free the addresses of *names* and drop their rows; the events keep their names."""
-        for table, column in ((tables.leases, "member"), (tables.members, "name")):
-            connection.execute(sa.delete(table).where(table.c.group_name == group, table.c[column].in_(list(names))))
-
-    @staticmethod
-    def _event_members(connection: sa.Connection, action: Row, names: t.Sequence[str]) -> list[Row]:
-        """Name, address and state of the members an event speaks of; without *names*, those of the action."""
-        columns = tables.members.c
-        if not names:
-            names = sorted(planned_names(action["plan"] or {}))
-        query = sa.select(columns.name, columns.address, columns.state).where(
-            columns.group_name == action["group_name"],
-            columns.name.in_(list(names)) if names else columns.action == action["ident"],
+    def _drop_quiet(connection: sa.Connection, group: str, ident: str) -> None:
+        """Only the last reconcile that found nothing keeps its row: they come by the clock, in every group."""
+        actions, steps = tables.actions.c, tables.steps.c
+        quiet = sa.select(actions.ident).where(
+            actions.group_name == group,
+            actions.direction == "reconcile",
+            actions.state.in_(ENDS),
+            actions.ident != ident,
+            ~sa.exists().where(tables.events.c.action == actions.ident),
         )
-        known = {row["name"]: dict(row) for row in connection.execute(query.order_by(columns.name)).mappings()}
-        order = dict.fromkeys(names or known)
-        return [known.get(name, {"name": name, "address": "", "state": ""}) for name in order]
-
-    def _add_event(self, connection: sa.Connection, action: Row, members: list[Row]) -> int:
-        result = connection.execute(
-            sa.insert(tables.events).values(
-                group_name=action["group_name"],
-                action=action["ident"],
-                kind=f"scale_{action['direction']}",
-                at=self.clock(),
-                source=action["source"],
-                reason=action["reason"],
-                code=action["code"],
-                result=action["state"],
-                members=members,
-                count_before=action["count_before"],
-                count_after=action["count_after"],
-                steps=step_rows(connection, action["ident"]),
-                message=action["message"],
-            )
-        )
-        return result.inserted_primary_key[0]
-
-    def _start_cooldown(self, connection: sa.Connection, group: str, direction: str, until: float | None) -> None:
-        if until is None:
-            return
-        key = {"group_name": group, "direction": direction}
-        where = [tables.cooldowns.c[name] == value for name, value in key.items()]
-        stored = one(connection, tables.cooldowns, *where)
-        if stored is None or stored["until"] < until:
-            self.upsert(connection, tables.cooldowns, key, {"started_at": self.clock(), "until": until})
+        idents = list(connection.scalars(quiet))
+        connection.execute(sa.delete(tables.steps).where(steps.action.in_(idents)))
+        connection.execute(sa.delete(tables.actions).where(actions.ident.in_(idents)))

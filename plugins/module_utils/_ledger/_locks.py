@@ -38,27 +38,67 @@ def one(connection: sa.Connection, table: sa.Table, *where: t.Any) -> Row | None
 class Locks(Store):
     """Take, hold and free the lock of a group. Everything here runs inside the caller's transaction."""
 
-    def _take(self, connection: sa.Connection, group: str, ident: str, owner: str, ttl: float) -> None:
+    def _take(
+        self, connection: sa.Connection, group: str, ident: str, owner: str, ttl: float, attempt: int | None
+    ) -> None:
         """Put the lock of *group* on *ident*; the caller has checked with :meth:`_check_free`."""
         now = self.clock()
         values = {"owner": owner, "action": ident, "acquired_at": now, "heartbeat_at": now, "expires_at": now + ttl}
-        self.upsert(connection, tables.locks, {"group_name": group}, values)
+        self.upsert(connection, tables.locks, {"group_name": group}, {**values, "attempt": attempt})
 
-    def _check_free(self, connection: sa.Connection, group: str, ident: str | None) -> None:
-        """Free, expired, or already ours: *ident* itself comes back after a crash.
+    def _check_free(
+        self,
+        connection: sa.Connection,
+        group: str,
+        ident: str | None,
+        *,
+        owner: str | None = None,
+        attempt: int | None = None,
+        takeover: bool = False,
+    ) -> None:
+        """Whether *ident* may take the lock: it is free or expired, or held by an earlier run of *ident* itself.
 
-        :raises ConflictError: another action holds it; ``result`` has ``code: locked`` and the ``lock``.
+        A run of the same action counts as earlier when it is the same play (*owner*), has a lower *attempt*, or when
+        somebody says so (*takeover*). An attempt that is not above the highest one seen never gets in again, however
+        late it comes: it is a play that was given up (invariant 6).
+
+        :raises ConflictError: ``result`` has ``code: locked`` or ``stale_attempt``, and the ``lock``.
         """
         lock = one(connection, tables.locks, tables.locks.c.group_name == group)
-        if lock is None or lock["expires_at"] <= self.clock() or (ident is not None and lock["action"] == ident):
+        mine = lock is not None and ident is not None and lock["action"] == ident
+        if ident is not None and attempt is not None and not takeover:
+            self._check_attempt(connection, ident, attempt, lock, mine and lock["owner"] == owner)
+        if lock is None or lock["expires_at"] <= self.clock():
+            return
+        later = attempt is not None and lock["attempt"] is not None and attempt > lock["attempt"]
+        if mine and (takeover or later or lock["owner"] == owner):
             return
         raise ConflictError(
             f"group {group} is locked by action {lock['action']} (owner {lock['owner']}) "
             f"until {iso(lock['expires_at'])}",
-            remedy="Wait until it ends; if its play is known to be dead, run the same action again by its name, "
-            "or wait for the expiry. See onprem.autoscale.scaling_group_info",
+            remedy="Wait until it ends, or until its lock runs out if its play is dead; to go on with that action at "
+            "once, start it by its name with takeover. See onprem.autoscale.scaling_group_info",
             result={"code": "locked", "lock": lock, "owner": lock["owner"], "until": lock["expires_at"]},
         )
+
+    @staticmethod
+    def _check_attempt(connection: sa.Connection, ident: str, attempt: int, lock: Row | None, same_play: bool) -> None:
+        highest = connection.scalar(sa.select(tables.actions.c.attempt).where(tables.actions.c.ident == ident))
+        if highest is None or attempt > highest or (attempt == highest and same_play):
+            return
+        raise ConflictError(
+            f"attempt {attempt} of action {ident} comes too late: attempt {highest} was started already",
+            remedy="Stop this play; the later attempt goes on with the action",
+            result={"code": "stale_attempt", "lock": lock, "attempt": highest},
+        )
+
+    def _dead(self, connection: sa.Connection, group: str) -> Row | None:
+        """The action of *group* that still counts as running although its lock is gone or ran out."""
+        running = tables.actions.c.group_name == group, tables.actions.c.state == "running"
+        action = one(connection, tables.actions, *running)
+        lock = one(connection, tables.locks, tables.locks.c.group_name == group)
+        alive = action and lock and lock["action"] == action["ident"] and lock["expires_at"] > self.clock()
+        return None if alive else action
 
     def _hold(self, connection: sa.Connection, ident: str, owner: str | None = None, ttl: float | None = None) -> Row:
         """The running action *ident*, its lock prolonged by *ttl* (by default as long as last time).

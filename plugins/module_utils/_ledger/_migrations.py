@@ -24,6 +24,7 @@ def _to_2(connection: sa.Connection) -> None:
         ("members", "missing_since DOUBLE PRECISION"),
         ("members", "quarantined_at DOUBLE PRECISION"),
         ("members", "note TEXT DEFAULT '' NOT NULL"),
+        ("actions", "attempt INTEGER"),
         ("locks", "attempt INTEGER"),
         ("work", "dirty_reconcile DOUBLE PRECISION"),
         ("work", "reconciled_at DOUBLE PRECISION"),

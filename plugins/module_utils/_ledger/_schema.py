@@ -88,6 +88,7 @@ def build_tables() -> Tables:
         number("count_after", null=True),
         seconds("started_at"),  # first start; kept when the same ident runs again: VM names come from it
         seconds("ended_at", null=True),
+        number("attempt", null=True),  # the highest that a dispatcher launched: a lower one comes too late
         sa.Index("ix_actions_group_name_started_at", "group_name", "started_at"),
         # Invariant 6 in the store itself: at most one action of a group is running.
         sa.Index(
@@ -175,7 +176,9 @@ def build_tables() -> Tables:
         seconds("acquired_at"),
         seconds("heartbeat_at"),
         seconds("expires_at"),
-        number("attempt", null=True),  # of the dispatcher that holds it, counted up: a late one is refused
+        number(
+            "attempt", null=True
+        ),  # of the play that holds it, counted up by its dispatcher; a higher one takes over
     )
     inbox = sa.Table(
         "inbox",

@@ -10,43 +10,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ._locks import Locks, Row
+from ._locks import Locks, Row, one
+from ._rows import breaker_row, event_rows, rows_of, step_rows, suspended_rows
 from ._schema import HAS_SQLALCHEMY, tables
 
 if HAS_SQLALCHEMY:
     import sqlalchemy as sa
-
-
-def rows_of(connection: sa.Connection, query: sa.Select) -> list[Row]:
-    """All rows as dicts."""
-    return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def step_rows(connection: sa.Connection, ident: str) -> list[Row]:
-    """Steps of an action in order: ``step, state, started_at, ended_at, seconds, detail``; ``seconds`` is null while
-    it runs."""
-    steps = tables.steps.c
-    query = sa.select(steps.ordinal, steps.step, steps.state, steps.started_at, steps.ended_at, steps.detail)
-    found = rows_of(connection, query.where(steps.action == ident).order_by(steps.ordinal))
-    for row in found:
-        row["seconds"] = None if row["ended_at"] is None else round(row["ended_at"] - row["started_at"], 3)
-    return found
-
-
-def event_rows(connection: sa.Connection, *where: t.Any, limit: int | None = None) -> list[Row]:
-    """Events, the newest first, with ``direction``, ``owner`` and ``started_at`` of their action where it is known."""
-    events, actions = tables.events, tables.actions
-    query = (
-        sa.select(events, actions.c.direction, actions.c.owner, actions.c.started_at)
-        .join_from(events, actions, events.c.action == actions.c.ident, isouter=True)
-        .where(*where)
-        .order_by(events.c.id.desc())
-    )
-    found = rows_of(connection, query if limit is None else query.limit(limit))
-    for row in found:
-        row["group"] = row.pop("group_name")
-        row["seconds"] = None if row["started_at"] is None else round(row["at"] - row["started_at"], 3)
-    return found
 
 
 class State(Locks):
@@ -54,7 +23,7 @@ class State(Locks):
 
     def groups(self) -> list[str]:
         """Names of all groups the ledger has ever heard of."""
-        named = (tables.actions, tables.members, tables.leases, tables.events, tables.locks, tables.work, tables.inbox)
+        named = [table for table in tables.metadata.sorted_tables if "group_name" in table.c]
         query = sa.union(*(sa.select(table.c.group_name) for table in named))
         with self.read() as connection:
             return sorted(name for name in connection.scalars(query) if name)
@@ -67,9 +36,32 @@ class State(Locks):
             return {row.direction: row.until for row in found}
 
     def members(self, group: str) -> list[Row]:
-        """Members of *group*: ``name, action, address, moid, state, created_at, updated_at``."""
+        """Members of *group*: ``name, action, address, moid, state, created_at, updated_at, unhealthy_since,
+        missing_since, quarantined_at, note``."""
         with self.read() as connection:
             return self._members(connection, group)
+
+    def lock_state(self, group: str) -> Row | None:
+        """The lock with ``expired`` and ``remaining`` seconds, or ``None``: a light look for those who wait for it."""
+        with self.read() as connection:
+            return self._lock(connection, group, self.clock())
+
+    def cut_off(self, group: str) -> Row | None:
+        """The running action of *group* whose lock ran out, with its ``lock`` (or ``None``), else ``None`` (invariant 7).
+
+        Its play is dead, or has not shown life for so long that it will be refused at its next entry once another
+        takes the lock.
+        """
+        with self.read() as connection:
+            action = self._dead(connection, group)
+            return {**action, "lock": self._lock(connection, group, self.clock())} if action else None
+
+    def action_states(self, idents: t.Iterable[str]) -> dict[str, str]:
+        """States of those *idents* that the ledger knows."""
+        columns, wanted = tables.actions.c, sorted({ident for ident in idents if ident})
+        with self.read() as connection:
+            found = connection.execute(sa.select(columns.ident, columns.state).where(columns.ident.in_(wanted)))
+            return {row.ident: row.state for row in found}
 
     def leased_addresses(self) -> set[str]:
         """Every address that is given out, of all groups."""
@@ -91,7 +83,9 @@ class State(Locks):
     def group_state(self, group: str, *, events: int = 20) -> Row:
         """Everything about one group in one consistent look.
 
-        ``name, members, leases, lock, action (running, with steps), cooldowns, failures, counts, work, events``.
+        ``name, members, leases, lock, action (running, with steps), cooldowns, failures, counts, breaker, suspended,
+        reconciled, work, events``. ``breaker`` is ``None`` when nothing was ever counted; ``suspended`` has
+        ``process, since, by, reason``; ``reconciled`` (``action, at, findings, leaked``) is what the last one found.
         A group that nobody has heard of has empty lists.
         """
         now = self.clock()
@@ -112,6 +106,9 @@ class State(Locks):
                 "cooldowns": self._cooldowns(connection, group, now),
                 "failures": {kind: self._failures(connection, group, kind) for kind in ("out", "in")},
                 "counts": self._counts(members, leases),
+                "breaker": breaker_row(connection, group),
+                "suspended": suspended_rows(connection, group),
+                "reconciled": self._reconciled(connection, group),
                 "work": self._work(connection, group),
                 "events": event_rows(connection, tables.events.c.group_name == group, limit=events),
             }
@@ -161,7 +158,7 @@ class State(Locks):
 
     @staticmethod
     def _failures(connection: sa.Connection, group: str, direction: str) -> int:
-        """Failed or lost actions since the last one that succeeded: what a breaker counts (invariant 8)."""
+        """Failed or lost actions of *direction* since the last one that succeeded; a reconcile is none."""
         events = tables.events.c
         of_group = (events.group_name == group, events.kind == f"scale_{direction}")
         last_good = connection.scalar(sa.select(sa.func.max(events.id)).where(*of_group, events.result == "succeeded"))
@@ -170,9 +167,16 @@ class State(Locks):
 
     @staticmethod
     def _counts(members: list[Row], leases: list[Row]) -> dict[str, int]:
-        states = ("planned", "launching", "in_service", "draining", "failed")
+        states = ("planned", "launching", "in_service", "draining", "failed", "quarantined")
         counts = {state: sum(row["state"] == state for row in members) for state in states}
         return {"members": len(members), "leases": len(leases), **counts}
+
+    @staticmethod
+    def _reconciled(connection: sa.Connection, group: str) -> Row | None:
+        found = one(connection, tables.reconciliations, tables.reconciliations.c.group_name == group)
+        if found:
+            del found["group_name"]
+        return found
 
     @staticmethod
     def _work(connection: sa.Connection, group: str) -> Row | None:
