@@ -217,8 +217,8 @@ class Actions(Controls):
     ) -> Row:
         """End the action: step, members, leases, breaker, event, cooldown and lock in one transaction.
 
-        The event comes back, with ``breaker_opened``: whether this end opened the group's breaker. Idempotent: an
-        action that has ended is not touched again, its event comes back.
+        The event comes back; when this end opened the group's breaker, with ``breaker_opened: True`` besides.
+        Idempotent: an action that has ended is not touched again, its event comes back.
 
         :param cooldown: seconds from now, that is, from the end of the action.
         :param cooldown_until: an absolute end instead; an earlier end than the stored one changes nothing.
@@ -234,7 +234,7 @@ class Actions(Controls):
         with self.write() as connection:
             action = one(connection, tables.actions, tables.actions.c.ident == ident)
             if action is not None and action["state"] in ENDS:
-                return {**self._told(connection, action), "breaker_opened": False}
+                return self._told(connection, action)
             action = self._hold(connection, ident, owner)
             group, now = action["group_name"], self.clock()
             self._end_running_step(connection, ident, "failed" if state == "failed" else "done", None)
@@ -259,7 +259,7 @@ class Actions(Controls):
                 cooldown_until = now + cooldown
             self._start_cooldown(connection, group, action["direction"], cooldown_until)
             self._free(connection, group, ident)
-            return {**self._told(connection, action), "breaker_opened": opened}
+            return {**self._told(connection, action), **({"breaker_opened": True} if opened else {})}
 
     # ---- inside a transaction
 

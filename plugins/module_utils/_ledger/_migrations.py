@@ -38,7 +38,8 @@ def _to_2(connection: sa.Connection) -> None:
         "by" TEXT DEFAULT '' NOT NULL, reason TEXT DEFAULT '' NOT NULL,
         CONSTRAINT pk_suspensions PRIMARY KEY (group_name, process))""",
         """controllers (node TEXT NOT NULL, started_at DOUBLE PRECISION NOT NULL,
-        heartbeat_at DOUBLE PRECISION NOT NULL, expires_at DOUBLE PRECISION NOT NULL, CONSTRAINT pk_controllers PRIMARY KEY (node))""",
+        heartbeat_at DOUBLE PRECISION NOT NULL, expires_at DOUBLE PRECISION NOT NULL,
+        CONSTRAINT pk_controllers PRIMARY KEY (node))""",
         """reconciliations (group_name TEXT NOT NULL, action TEXT DEFAULT '' NOT NULL, at DOUBLE PRECISION NOT NULL,
         findings JSON, leaked JSON, CONSTRAINT pk_reconciliations PRIMARY KEY (group_name))""",
     ):

@@ -46,9 +46,9 @@ class Reconciled(Actions):
         :param states: ``{name, state?, unhealthy_since?, missing_since?, note?}``: set as given, ``None`` clears; a
             name without a row is passed over.
         :param findings: what is kept as the group's last look, with *leaked*.
-        :returns: ``{"adopted": names that are new or changed, "forgotten": names that had a row or a lease, "conflicts":
-            [{name, address, group, member, holds}]}``: *group* and *member* have the lease of *address* (empty: nobody),
-            *holds* is another address that *name* has leased, or ``None``.
+        :returns: ``adopted`` (names that are new or changed), ``forgotten`` (names that had a row or a lease) and
+            ``conflicts``: ``{name, address, group, member, holds}``, where *group* and *member* have the lease of
+            *address* (empty: nobody), and *holds* is another address that *name* has leased, or ``None``.
         :raises ConflictError: the action does not hold the lock: what was seen may be old.
         """
         adopt = list(adopt)

@@ -47,7 +47,7 @@ class State(Locks):
             return self._lock(connection, group, self.clock())
 
     def cut_off(self, group: str) -> Row | None:
-        """The running action of *group* whose lock ran out, with its ``lock`` (or ``None``), else ``None`` (invariant 7).
+        """The running action of *group* whose lock ran out, with its ``lock`` (or ``None``); else ``None`` (T4).
 
         Its play is dead, or has not shown life for so long that it will be refused at its next entry once another
         takes the lock.
