@@ -21,7 +21,8 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
-from lab.bigip.spawn import free_port, spawn
+from lab.bigip.spawn import spawn
+from lab.kit import free_port
 
 CONFIG: dict[str, Any] = {"pools": [{"name": "other", "members": ["127.0.48.99:80"]}]}
 MEMBER = {"pool": "web-pool", "partition": "Common", "port": 8080}

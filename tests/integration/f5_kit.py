@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A lab BIG-IP in a process of its own, pools to play with, and real HTTP servers as members.
+"""A lab BIG-IP of one test module, pools to play with, and real HTTP servers as members.
 
 A test file takes the fixtures at the end by name: ``device = kit.device``, and those that it stands on.
 """
@@ -10,14 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,71 +19,35 @@ from typing import Any
 
 import pytest
 import requests
-import trustme
 
-TESTS = Path(__file__).resolve().parents[1]
+from lab.bigip.spawn import Spawned, start
+from lab.kit import free_port, wait_for
+
 PASSWORD = "lab-only"
 OPERATOR = {"name": "op", "password": PASSWORD, "role": "operator"}
 ON = ("monitor-enabled", "up")
 Run = Callable[..., dict[str, Any]]
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
-
-
-def eventually(look: Callable[[], Any], timeout: float = 15.0, what: str = "it") -> Any:
-    """The first true answer of *look*."""
-    deadline = time.monotonic() + timeout
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {timeout} s"
-        time.sleep(0.1)
-    return seen
-
-
 class Device:
-    """One emulator. ``args`` are the connection options of the modules."""
+    """A device of the lab with the calls that these tests make. ``args`` are the connection options of the modules."""
 
-    def __init__(self, folder: Path, name: str, ports: tuple[int, int], *more: str) -> None:
-        self.port, self.control_port = ports
-        self.control = f"http://127.0.0.1:{self.control_port}"
-        self.log = folder / f"{name}.log"
+    def __init__(self, spawned: Spawned) -> None:
+        self.spawned = spawned
+        self.port, self.control, self.log = spawned.port, spawned.control, spawned.log
+        self.stop = spawned.stop
         self.args = {
-            "hostname": "127.0.0.1",
-            "port": self.port,
-            "username": "admin",
-            "password": PASSWORD,
-            "ca_path": str(folder / "ca.pem"),
+            "hostname": spawned.hostname,
+            "port": spawned.port,
+            "username": spawned.username,
+            "password": spawned.password,
+            "ca_path": str(spawned.ca),
         }
         self.session = requests.Session()
         self.session.trust_env = False
-        self.session.auth = ("admin", PASSWORD)
-        self.session.verify = str(folder / "ca.pem")
+        self.session.auth = (spawned.username, spawned.password)
+        self.session.verify = str(spawned.ca)
         self._names = itertools.count(1)
-        command = [sys.executable, "-m", "lab.bigip", "--listen", f"127.0.0.1:{self.port}"]
-        command += ["--control", f"127.0.0.1:{self.control_port}", "--cert", str(folder / "cert.pem")]
-        command += ["--key", str(folder / "key.pem"), "--password-file", str(folder / "password")]
-        command += ["--config", str(folder / "config.json"), "--monitor-scale", "0.2", "--name", name, *more]
-        path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": path})
-        eventually(self._up, 30, f"the start of {name} (see {self.log})")
-
-    def _up(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
-        with contextlib.suppress(requests.ConnectionError):
-            return self.session.get(f"{self.control}/healthz", timeout=5).status_code == 200
-        return False
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(10)
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
 
     def rest(self, method: str, path: str, body: Any = None) -> Any:
         """Straight to the device, beside the modules."""
@@ -100,12 +58,10 @@ class Device:
 
     def tell(self, path: str, body: Any = None, method: str = "POST") -> Any:
         """To the control port."""
-        answer = self.session.request(method, f"{self.control}/{path}", json=body, timeout=10)
-        assert answer.ok, answer.text
-        return answer.json()
+        return self.spawned.call(method, f"/{path}", body)
 
     def state(self) -> dict[str, Any]:
-        return self.tell("state", method="GET")
+        return self.spawned.state()
 
     def new_pool(self, monitor: str | None = "/Common/health") -> str:
         name = f"pool-{next(self._names)}"
@@ -126,28 +82,27 @@ class Device:
 
     def members(self, pool: str) -> dict[str, dict[str, Any]]:
         """What really stands there, by name (``127.0.52.1:8080``)."""
-        (found,) = [item for item in self.state()["pools"] if item["name"] == f"/Common/{pool}"]
-        return {item["name"].rpartition("/")[2]: item for item in found["members"]}
+        return self.spawned.members(f"/Common/{pool}")
 
     def standing(self, pool: str, member: Service) -> tuple[str, str]:
         found = self.members(pool)[member.name]
         return found["session"], found["state"]
 
 
-def start_device(folder: Path, name: str = "bigip1.lab", ports: tuple[int, int] | None = None, *more: str) -> Device:
-    """Lay certificate, password and configuration into *folder* (once) and start a device."""
-    if not (folder / "ca.pem").exists():
-        authority = trustme.CA()
-        certificate = authority.issue_cert("127.0.0.1")
-        authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-        certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
-        for part in certificate.cert_chain_pems:
-            part.write_to_path(str(folder / "cert.pem"), append=True)
-        (folder / "password").write_text(f"{PASSWORD}\n")
-        send = "GET /health HTTP/1.1\\r\\nHost: lab\\r\\nConnection: close\\r\\n\\r\\n"
-        monitor = {"name": "health", "type": "http", "interval": 2, "timeout": 7, "send": send, "recv": "200 OK"}
-        (folder / "config.json").write_text(json.dumps({"monitors": [monitor], "users": [OPERATOR]}))
-    return Device(folder, name, ports or (free_port(), free_port()), *more)
+def start_device(folder: Path, name: str = "bigip1.lab", ports: tuple[int, int] = (0, 0), *more: str) -> Device:
+    """Start a device with the monitor ``health`` and the user ``op``; *ports* are its management and control port."""
+    send = "GET /health HTTP/1.1\\r\\nHost: lab\\r\\nConnection: close\\r\\n\\r\\n"
+    monitor = {"name": "health", "type": "http", "interval": 2, "timeout": 7, "send": send, "recv": "200 OK"}
+    spawned = start(
+        folder / name,
+        {"monitors": [monitor], "users": [OPERATOR]},
+        *("--name", name, *more),
+        listen_port=ports[0],
+        control_port=ports[1],
+        monitor_scale=0.2,
+        password=PASSWORD,
+    )
+    return Device(spawned)
 
 
 class Service(ThreadingHTTPServer):
@@ -240,7 +195,7 @@ def shared_device(folder: Path) -> Iterator[Device]:
 def device(shared_device: Device) -> Iterator[Device]:
     yield shared_device
     shared_device.tell("faults", method="DELETE")
-    eventually(lambda: not shared_device.state()["restarting"], what="the end of a restart")
+    wait_for(lambda: not shared_device.state()["restarting"], what="the end of a restart")
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from integration import f5_kit as kit
-from integration.f5_kit import ON, PASSWORD, Device, Run, eventually, free_port, services
+from integration.f5_kit import ON, PASSWORD, Device, Run, services
+
+from lab.kit import free_port, wait_for
 
 folder, shared_device, device, member = kit.folder, kit.shared_device, kit.device, kit.member
 
@@ -142,7 +144,7 @@ def test_a_token_that_expires_in_the_middle_is_renewed(
         }
         process = start_module("f5_pool_member", args)
         try:
-            eventually(lambda: one.name in device.members(pool), what="the member to be added")
+            wait_for(lambda: one.name in device.members(pool), what="the member to be added")
             assert device.tell("expire_tokens")["expired"] >= 1
             one.healthy = True
         finally:

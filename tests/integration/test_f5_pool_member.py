@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from integration import f5_kit as kit
-from integration.f5_kit import ON, Device, Run, ask, eventually, free_port, held_connection, services, start_device
+from integration.f5_kit import ON, Device, Run, ask, held_connection, services, start_device
+
+from lab.kit import free_port, wait_for
 
 folder, shared_device, device, member = kit.folder, kit.shared_device, kit.device, kit.member
 
@@ -56,7 +58,7 @@ def test_the_life_of_a_member(device: Device, member: Callable[..., dict[str, An
                 assert device.members(pool) == {}
                 assert f"/Common/{one.address}" not in device.state()["nodes"]
             elif stands:
-                eventually(lambda s=stands: device.standing(pool, one) == s, what=f"{state} as {stands}")
+                wait_for(lambda s=stands: device.standing(pool, one) == s, what=f"{state} as {stands}")
             before = after
     assert device.state()["unsaved"] is False
 
@@ -113,7 +115,7 @@ def test_one_unhealthy_member_never_takes_traffic(device: Device, member: Callab
         assert device.standing(pool, bad)[0] == "user-disabled"
         bad.healthy = True
         assert not member("enabled", pool, [good, bad])["failed"]
-        assert eventually(lambda: ask(port) and bad.hits > 0, what="traffic for the healed member")
+        assert wait_for(lambda: ask(port) and bad.hits > 0, what="traffic for the healed member")
 
 
 def test_a_pool_without_monitor_warns(device: Device, member: Callable[..., dict[str, Any]]) -> None:
@@ -157,7 +159,7 @@ def test_a_drain_waits_for_a_live_connection(
             }
             process = start_module("f5_pool_member", args)
             try:
-                eventually(lambda: device.standing(pool, one)[0] == "user-disabled", what="the member to be disabled")
+                wait_for(lambda: device.standing(pool, one)[0] == "user-disabled", what="the member to be disabled")
                 assert device.members(pool)[one.name]["connections"] == 1
                 time.sleep(1)
                 assert process.poll() is None
@@ -284,7 +286,7 @@ def test_a_saved_change_survives_a_reboot(device: Device, member: Callable[..., 
         member("present", pool, [kept])
         assert member("present", pool, [lost], save=False)["saved"] is False
         device.tell("reboot", {"seconds": 0.5})
-        eventually(lambda: not device.state()["rebooting"], what="the reboot")
+        wait_for(lambda: not device.state()["rebooting"], what="the reboot")
         assert set(device.members(pool)) == {kept.name}
 
 
@@ -296,9 +298,7 @@ def test_a_pair_is_changed_on_its_active_device_and_synced(folder: Path, run_mod
             folder, "b.lab", ports[1], "--peer", f"http://127.0.0.1:{ports[0][1]}", "--role", "standby"
         )
         try:
-            eventually(
-                lambda: (first.state()["role"], second.state()["role"]) == ("active", "standby"), what="the roles"
-            )
+            wait_for(lambda: (first.state()["role"], second.state()["role"]) == ("active", "standby"), what="the roles")
             pool = first.new_pool()
             with services(True) as (one,):
                 args = {"pool": pool, "state": "enabled", "members": [one.row], "wait_interval": 0.2}

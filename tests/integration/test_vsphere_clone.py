@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 from integration import vcenter_kit as kit
-from integration.vcenter_kit import NETWORK, PASSWORD, LabVCenter, Site, by_name
+from integration.vcenter_kit import NETWORK, Site, by_name
+
+from lab.vcenter_kit import PASSWORD, VCenter
 
 vcenter, site = kit.vcenter, kit.site
 
 
-def test_twelve_steps_of_a_clones_life(site: Site, vcenter: LabVCenter) -> None:
+def test_twelve_steps_of_a_clones_life(site: Site, vcenter: VCenter) -> None:
     """Create (check), create, again (check), again, delete (check), delete, absent (check), absent (A6, A7, A17)."""
     args = site.args(3)
     planned = site.clone(args, check=True, diff=True)
@@ -55,7 +57,7 @@ def test_twelve_steps_of_a_clones_life(site: Site, vcenter: LabVCenter) -> None:
             "address": row["address"],
         }
         assert inside[name]["marks"] == row["marks"]
-        assert vcenter.get(row["address"]) == 200, "the guest does not serve on the address that was asked for"
+        assert vcenter.app(row["address"], "/health")[0] == 200, "the guest does not serve on its address"
 
     for check in (True, False):
         again = site.clone(args, check=check, diff=True)
@@ -67,7 +69,7 @@ def test_twelve_steps_of_a_clones_life(site: Site, vcenter: LabVCenter) -> None:
     gone = {**args, "state": "absent", "vms": [{"name": row["name"]} for row in args["vms"]]}
     planned = site.clone(gone, check=True, diff=True)
     assert planned["changed"]
-    assert vcenter.get("127.0.46.11") == 200
+    assert vcenter.app("127.0.46.11", "/health")[0] == 200
     deleted = site.clone(gone, diff=True)
     assert deleted["changed"], deleted
     assert deleted["diff"] == planned["diff"]
@@ -81,7 +83,7 @@ def test_twelve_steps_of_a_clones_life(site: Site, vcenter: LabVCenter) -> None:
         assert again["diff"]["before"] == again["diff"]["after"]
 
 
-def test_every_clone_gets_a_card_of_its_own(site: Site, vcenter: LabVCenter) -> None:
+def test_every_clone_gets_a_card_of_its_own(site: Site, vcenter: VCenter) -> None:
     """Clones that copy the template's card can share its MAC; here each has a new one, on the port group asked for."""
     template = vcenter.vms()["web-template"]["macs"]
     made = site.clone(site.args(4, network={**NETWORK, "name": "DC0_DVPG0"}))
@@ -91,7 +93,7 @@ def test_every_clone_gets_a_card_of_its_own(site: Site, vcenter: LabVCenter) -> 
     assert len({*cards, tuple(template)}) == 5
 
 
-def test_a_link_local_address_is_not_the_address(site: Site, vcenter: LabVCenter) -> None:
+def test_a_link_local_address_is_not_the_address(site: Site, vcenter: VCenter) -> None:
     """The first address that a guest reports may be a link-local one; the module waits for the one asked for."""
     vcenter.fault(mode="link_local", object_name="web-1")
     result = site.clone(site.args(1))
@@ -99,16 +101,16 @@ def test_a_link_local_address_is_not_the_address(site: Site, vcenter: LabVCenter
     assert result["vms"][0]["address"] == "127.0.46.11"
 
 
-def test_cloud_init_gets_its_address_without_events(site: Site, vcenter: LabVCenter) -> None:
+def test_cloud_init_gets_its_address_without_events(site: Site, vcenter: VCenter) -> None:
     """customization: cloudinit writes guestinfo metadata; readiness is the address alone."""
     result = site.clone(site.args(1, customization="cloudinit", user_data="#cloud-config\n{}\n"))
     assert not result["failed"], result
     assert result["vms"][0]["phases"]["customization"] == 0
-    assert vcenter.get("127.0.46.11") == 200
+    assert vcenter.app("127.0.46.11", "/health")[0] == 200
     assert {"guestinfo.metadata", "guestinfo.userdata"} <= set(vcenter.vms()["web-1"]["extra_config"])
 
 
-def test_two_runs_race_for_one_name(site: Site, vcenter: LabVCenter) -> None:
+def test_two_runs_race_for_one_name(site: Site, vcenter: VCenter) -> None:
     """DuplicateName means read again: the same marks adopt the clone of the other run, so one VM comes out of two runs.
 
     With other marks the later one fails.
@@ -132,7 +134,7 @@ def test_two_runs_race_for_one_name(site: Site, vcenter: LabVCenter) -> None:
         assert "is not ours" in foreign.result()["msg"]
 
 
-def test_clones_in_flight_are_bounded(site: Site, vcenter: LabVCenter) -> None:
+def test_clones_in_flight_are_bounded(site: Site, vcenter: VCenter) -> None:
     """max_in_flight: six clones of 1 s, two at a time, take at least three times 1 s."""
     started = time.monotonic()
     result = site.clone(site.args(6, max_in_flight=2))
@@ -142,7 +144,7 @@ def test_clones_in_flight_are_bounded(site: Site, vcenter: LabVCenter) -> None:
     assert time.monotonic() - started < 9
 
 
-def test_wait_false_sends_all_off(site: Site, vcenter: LabVCenter) -> None:
+def test_wait_false_sends_all_off(site: Site, vcenter: VCenter) -> None:
     """wait: false returns with the tasks running; the same call later finds the VMs ready."""
     started = time.monotonic()
     result = site.clone(site.args(2, wait=False))
@@ -153,7 +155,7 @@ def test_wait_false_sends_all_off(site: Site, vcenter: LabVCenter) -> None:
     assert {row["phase"] for row in done["vms"]} == {"ready"}
 
 
-def test_connection_options_come_from_the_environment(site: Site, run_module: Any, vcenter: LabVCenter) -> None:
+def test_connection_options_come_from_the_environment(site: Site, run_module: Any, vcenter: VCenter) -> None:
     environment = {
         "VMWARE_HOST": "127.0.0.1",
         "VMWARE_PORT": str(vcenter.port),
@@ -165,7 +167,7 @@ def test_connection_options_come_from_the_environment(site: Site, run_module: An
     assert [row["name"] for row in result["vms"]] == ["web-template"]
 
 
-def test_sessions_are_closed(site: Site, vcenter: LabVCenter) -> None:
+def test_sessions_are_closed(site: Site, vcenter: VCenter) -> None:
     """One connection a call, logged out whatever happened."""
     site.info(marks={"group": "web"})
     site.clone(site.args(1, template="nowhere"))
@@ -174,7 +176,7 @@ def test_sessions_are_closed(site: Site, vcenter: LabVCenter) -> None:
     assert vcenter.control("GET", "/sessions") == []
 
 
-def test_info_filters_and_costs_few_calls(site: Site, vcenter: LabVCenter) -> None:
+def test_info_filters_and_costs_few_calls(site: Site, vcenter: VCenter) -> None:
     """vsphere_clone_info reads by marks or names, in any power state, with one property call however many VMs."""
     site.clone(site.args(2))
     rows = site.info(marks={"group": "web", "action": "a1"})
@@ -194,7 +196,7 @@ def test_info_filters_and_costs_few_calls(site: Site, vcenter: LabVCenter) -> No
     assert vcenter.hits(counter) == 1
 
 
-def test_twenty_clones_cost_little_more_than_one(site: Site, vcenter: LabVCenter) -> None:
+def test_twenty_clones_cost_little_more_than_one(site: Site, vcenter: VCenter) -> None:
     """A17: 20 clones of 2 s with a boot of 0.6 s; what is ours on top stays below a third of that."""
     vcenter.control("PUT", "/times", {"clone_s": 2})
     started = time.monotonic()

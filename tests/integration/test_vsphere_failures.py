@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 from integration import vcenter_kit as kit
-from integration.vcenter_kit import NETWORK, PASSWORD, SHORT, LabVCenter, Site, by_name, free_port
+from integration.vcenter_kit import NETWORK, SHORT, Site, by_name
+
+from lab.kit import free_port
+from lab.vcenter_kit import PASSWORD, VCenter
 
 vcenter, site = kit.vcenter, kit.site
 
 
-def test_one_vm_that_never_boots_does_not_fail_the_others(site: Site, vcenter: LabVCenter) -> None:
+def test_one_vm_that_never_boots_does_not_fail_the_others(site: Site, vcenter: VCenter) -> None:
     """Partial failure (invariant 8): the bad VM is kept and comes back with moid, last task, phase and reason."""
     vcenter.fault(mode="no_boot", object_name="web-2")
     args = site.args(3, timeouts={**SHORT, "customization": 3}, allow_partial=True)
@@ -50,7 +53,7 @@ def test_one_vm_that_never_boots_does_not_fail_the_others(site: Site, vcenter: L
         ("no_address", "address", "did not report the address 127.0.46.11"),
     ],
 )
-def test_a_guest_that_boots_wrong(site: Site, vcenter: LabVCenter, mode: str, phase: str, text: str) -> None:
+def test_a_guest_that_boots_wrong(site: Site, vcenter: VCenter, mode: str, phase: str, text: str) -> None:
     """The phase that failed is named; a failed customization is seen at once, not after its timeout."""
     vcenter.fault(mode=mode, object_name="web-1")
     started = time.monotonic()
@@ -62,7 +65,7 @@ def test_a_guest_that_boots_wrong(site: Site, vcenter: LabVCenter, mode: str, ph
     assert result["vms"][0]["moid"]
 
 
-def test_a_foreign_vm_of_that_name_is_left_alone(site: Site, vcenter: LabVCenter) -> None:
+def test_a_foreign_vm_of_that_name_is_left_alone(site: Site, vcenter: VCenter) -> None:
     """Design 5: a VM with other marks is neither adopted nor deleted."""
     other = site.args(1, marks={"group": "other", "action": "b7"})
     assert not site.clone(other)["failed"]
@@ -76,11 +79,11 @@ def test_a_foreign_vm_of_that_name_is_left_alone(site: Site, vcenter: LabVCenter
     assert deleted["failed"]
     assert "is not ours and is not deleted" in deleted["msg"]
     assert vcenter.vms()["web-1"]["moid"] == moid
-    assert vcenter.get("127.0.46.11") == 200
+    assert vcenter.app("127.0.46.11", "/health")[0] == 200
 
 
 @pytest.mark.parametrize("moment", [0.5, 1.0, 1.7])
-def test_killed_and_run_again(site: Site, vcenter: LabVCenter, moment: float) -> None:
+def test_killed_and_run_again(site: Site, vcenter: VCenter, moment: float) -> None:
     """Invariant 7: after kill -9 while it submits, clones or waits, the next run ends as an undisturbed one."""
     args = site.args(2)
     process = site.start_clone(args)
@@ -92,10 +95,10 @@ def test_killed_and_run_again(site: Site, vcenter: LabVCenter, moment: float) ->
     assert {row["phase"] for row in result["vms"]} == {"ready"}
     assert {row["address"] for row in result["vms"]} == {"127.0.46.11", "127.0.46.12"}
     assert {name for name in vcenter.vms() if name.startswith("web-") and name[4:].isdigit()} == {"web-1", "web-2"}
-    assert vcenter.get("127.0.46.12") == 200
+    assert vcenter.app("127.0.46.12", "/health")[0] == 200
 
 
-def test_a_vm_of_ours_that_is_off_is_powered_on(site: Site, vcenter: LabVCenter) -> None:
+def test_a_vm_of_ours_that_is_off_is_powered_on(site: Site, vcenter: VCenter) -> None:
     """A clone whose power on failed is continued, not made again."""
     vcenter.fault(method="PowerOnVM_Task", fault="ResourceInUse", count=1)
     args = site.args(1)
@@ -117,10 +120,10 @@ def test_a_vm_of_ours_that_is_off_is_powered_on(site: Site, vcenter: LabVCenter)
     assert again["changed"]
     assert again["vms"][0]["moid"] == moid
     assert again["vms"][0]["power_state"] == "poweredOn"
-    assert vcenter.get("127.0.46.11") == 200
+    assert vcenter.app("127.0.46.11", "/health")[0] == 200
 
 
-def test_a_clone_that_outlasts_its_timeout(site: Site, vcenter: LabVCenter) -> None:
+def test_a_clone_that_outlasts_its_timeout(site: Site, vcenter: VCenter) -> None:
     """A timeout fails with the last task and the reason, and the next run adopts what became of it."""
     vcenter.control("PUT", "/times", {"clone_s": 4})
     result = site.clone(site.args(1, timeouts={**SHORT, "clone": 1}))
@@ -156,7 +159,7 @@ def test_a_clone_that_outlasts_its_timeout(site: Site, vcenter: LabVCenter) -> N
     ],
 )
 def test_bad_input_names_the_object_and_what_is_allowed(
-    site: Site, vcenter: LabVCenter, change: dict[str, Any], texts: list[str]
+    site: Site, vcenter: VCenter, change: dict[str, Any], texts: list[str]
 ) -> None:
     before = set(vcenter.vms())
     for check in (True, False):
@@ -197,7 +200,7 @@ def test_wrong_password_and_no_secret_in_the_answer(site: Site) -> None:
     assert "not-the-password-4711" not in json.dumps(result)
 
 
-def test_a_session_that_ends_in_mid_work(site: Site, vcenter: LabVCenter) -> None:
+def test_a_session_that_ends_in_mid_work(site: Site, vcenter: VCenter) -> None:
     """The module logs in once more and goes on; nothing is made twice."""
     vcenter.control("PUT", "/times", {"clone_s": 2})
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -209,7 +212,7 @@ def test_a_session_that_ends_in_mid_work(site: Site, vcenter: LabVCenter) -> Non
     assert {row["phase"] for row in result["vms"]} == {"ready"}
 
 
-def test_a_session_that_cannot_be_renewed(site: Site, vcenter: LabVCenter) -> None:
+def test_a_session_that_cannot_be_renewed(site: Site, vcenter: VCenter) -> None:
     """NotAuthenticated again after the new login: a clear error, with what is known of each VM."""
     vcenter.fault(method="CloneVM_Task", fault="NotAuthenticated")
     result = site.clone(site.args(1))
@@ -219,7 +222,7 @@ def test_a_session_that_cannot_be_renewed(site: Site, vcenter: LabVCenter) -> No
     assert result["vms"][0]["phase"] == "clone"
 
 
-def test_faults_of_single_vms(site: Site, vcenter: LabVCenter) -> None:
+def test_faults_of_single_vms(site: Site, vcenter: VCenter) -> None:
     """A privilege that is missing and a task that fails end in their own rows, with the name of the fault."""
     vcenter.fault(method="CloneVM_Task", object_name="web-1", fault="NoPermission")
     vcenter.fault(method="CloneVM_Task", object_name="web-2", fault="InsufficientResourcesFault", at="task")

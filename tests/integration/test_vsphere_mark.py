@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 from integration import vcenter_kit as kit
-from integration.vcenter_kit import LabVCenter, Site, by_name
+from integration.vcenter_kit import Site, by_name
+
+from lab.kit import free_port
+from lab.vcenter_kit import VCenter
 
 vcenter, site = kit.vcenter, kit.site
 PROTECT: dict[str, Any] = {"set": {"protected": True}}
@@ -19,14 +22,14 @@ RELEASE: dict[str, Any] = {"remove": ["protected"]}
 
 
 @pytest.fixture
-def two(site: Site, vcenter: LabVCenter) -> dict[str, dict[str, str]]:
+def two(site: Site, vcenter: VCenter) -> dict[str, dict[str, str]]:
     """web-1 and web-2 of the group; their marks by name."""
     made = site.clone(site.args(2, timeouts={"customization": 0, "address": 0}))
     assert not made["failed"], made
     return {row["name"]: row["marks"] for row in made["vms"]}
 
 
-def test_twelve_steps_of_a_marks_life(site: Site, vcenter: LabVCenter, two: dict[str, dict[str, str]]) -> None:
+def test_twelve_steps_of_a_marks_life(site: Site, vcenter: VCenter, two: dict[str, dict[str, str]]) -> None:
     """Set (check), set, again (check), again, remove (check), remove, again (check), again; nothing else changes."""
     boots = vcenter.vms()["web-1"]["boots"]
     planned = site.mark(*two, check=True, diff=True, **PROTECT)
@@ -63,7 +66,7 @@ def test_twelve_steps_of_a_marks_life(site: Site, vcenter: LabVCenter, two: dict
     assert vcenter.vms()["web-1"]["boots"] == boots, "marking restarted the guest"
 
 
-def test_set_and_remove_in_one_call(site: Site, vcenter: LabVCenter, two: dict[str, dict[str, str]]) -> None:
+def test_set_and_remove_in_one_call(site: Site, vcenter: VCenter, two: dict[str, dict[str, str]]) -> None:
     assert site.mark("web-1", **PROTECT)["changed"]
     both = site.mark(*two, set={"quarantined": "no address: 127.0.46.11"}, remove=["protected"])
     assert [row["changed"] for row in both["vms"]] == [True, True]
@@ -71,7 +74,7 @@ def test_set_and_remove_in_one_call(site: Site, vcenter: LabVCenter, two: dict[s
         assert vcenter.vms()[name]["marks"] == {**marks, "quarantined": "no address: 127.0.46.11"}
 
 
-def test_a_vm_of_another_group_is_refused(site: Site, vcenter: LabVCenter, two: dict[str, dict[str, str]]) -> None:
+def test_a_vm_of_another_group_is_refused(site: Site, vcenter: VCenter, two: dict[str, dict[str, str]]) -> None:
     """Design 5: a VM whose marks differ is never touched; a missing one and a template are named as such."""
     result = site.mark("web-1", "web-9", "web-template", "web-golden", allow_partial=True, **PROTECT)
     assert not result["failed"], result
@@ -89,7 +92,7 @@ def test_a_vm_of_another_group_is_refused(site: Site, vcenter: LabVCenter, two: 
     assert not vcenter.vms()["web-golden"]["marks"]
 
 
-def test_the_moid_says_which_vm_is_meant(site: Site, vcenter: LabVCenter, two: dict[str, dict[str, str]]) -> None:
+def test_the_moid_says_which_vm_is_meant(site: Site, vcenter: VCenter, two: dict[str, dict[str, str]]) -> None:
     """A VM that was deleted and made again under the same name is another one."""
     moid = vcenter.vms()["web-1"]["moid"]
     old = site.mark(vms=[{"name": "web-1", "moid": "vm-99999"}], **PROTECT)
@@ -122,7 +125,7 @@ def test_bad_input_names_the_object_and_what_is_allowed(site: Site, change: dict
             assert text in result["msg"], result["msg"]
 
 
-def test_many_vms_at_once_and_a_fault_of_one(site: Site, vcenter: LabVCenter) -> None:
+def test_many_vms_at_once_and_a_fault_of_one(site: Site, vcenter: VCenter) -> None:
     """All are sent before any is waited for; the fault of one stays in its row."""
     made = site.clone(site.args(4, timeouts={"customization": 0, "address": 0}))
     assert not made["failed"], made
@@ -146,7 +149,7 @@ def test_many_vms_at_once_and_a_fault_of_one(site: Site, vcenter: LabVCenter) ->
 
 
 def test_a_busy_vm_is_tried_again_until_the_timeout(
-    site: Site, vcenter: LabVCenter, two: dict[str, dict[str, str]]
+    site: Site, vcenter: VCenter, two: dict[str, dict[str, str]]
 ) -> None:
     vcenter.fault(method="ReconfigVM_Task", object_name="web-1", fault="TaskInProgress", count=2)
     assert site.mark(*two, **PROTECT)["changed"]
@@ -159,7 +162,7 @@ def test_a_busy_vm_is_tried_again_until_the_timeout(
     assert not late["vms"][0]["changed"]
 
 
-def test_a_session_that_ends_in_mid_work(site: Site, vcenter: LabVCenter, two: dict[str, dict[str, str]]) -> None:
+def test_a_session_that_ends_in_mid_work(site: Site, vcenter: VCenter, two: dict[str, dict[str, str]]) -> None:
     """The module logs in once more and goes on; a login that does not help is a clear error with all rows."""
     vcenter.fault(mode="delay", method="ReconfigVM_Task", delay_s=1)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -182,7 +185,7 @@ def test_a_session_that_ends_in_mid_work(site: Site, vcenter: LabVCenter, two: d
 
 
 def test_backend_down(site: Site) -> None:
-    port = kit.free_port()
+    port = free_port()
     down = site.mark("web-1", port=port, **PROTECT)
     assert down["failed"]
     assert f"127.0.0.1:{port}: the connection was refused" in down["msg"]

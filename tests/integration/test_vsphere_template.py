@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from integration import vcenter_kit as kit
-from integration.vcenter_kit import LabVCenter, Site
+from integration.vcenter_kit import Site
+
+from lab.vcenter_kit import VCenter
 
 vcenter, site = kit.vcenter, kit.site
 
 
-def test_template_from_a_prepared_vm(site: Site, vcenter: LabVCenter) -> None:
+def test_template_from_a_prepared_vm(site: Site, vcenter: VCenter) -> None:
     """A13: created (check), created, again, replaced, deleted (check), deleted, again; usable for a clone."""
     want = {"name": "web-v2", "source": "DC0/vm/web-golden"}
     planned = site.template(check=True, **want)
@@ -47,7 +49,7 @@ def test_template_from_a_prepared_vm(site: Site, vcenter: LabVCenter) -> None:
     assert not site.template(**gone)["changed"]
 
 
-def test_template_refuses_what_would_hurt(site: Site, vcenter: LabVCenter) -> None:
+def test_template_refuses_what_would_hurt(site: Site, vcenter: VCenter) -> None:
     """A running source, a VM that has the name, a template of somebody else: refused, with the way out."""
     site.clone(site.args(1))
     running = site.template(name="web-v3", source="web-1")
@@ -70,7 +72,7 @@ def test_template_refuses_what_would_hurt(site: Site, vcenter: LabVCenter) -> No
     assert "Similar names: web-golden" in missing["msg"]
 
 
-def test_absent_never_deletes_a_template(site: Site, vcenter: LabVCenter) -> None:
+def test_absent_never_deletes_a_template(site: Site, vcenter: VCenter) -> None:
     result = site.clone({"state": "absent", "marks": {"group": "web"}, "vms": [{"name": "web-template"}]})
     assert result["failed"]
     assert "is a template and is not deleted" in result["msg"]

@@ -10,45 +10,24 @@ their own times and faults, take this one.
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lab.build import build_go
+from lab.kit import free_port, wait_for
 
 USER = "autoscale@vsphere.local"
-PASSWORD = "kit-only"
-Value = TypeVar("Value")
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    """A TCP port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(read: Callable[[], Value], timeout: float = 20.0, what: str = "condition") -> Value:
-    """Call *read* every 20 ms until it returns something true; AssertionError after *timeout* seconds."""
-    deadline = time.monotonic() + timeout
-    while True:
-        value = read()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {timeout:g} s")
-        time.sleep(0.02)
+PASSWORD = "a-password-of-the-tests"
 
 
 class VCenter:
     """One running vCenter. All its guests live on ``127.0.47.0/24`` unless *base* says otherwise.
 
-    *clone*, *boot* and *shutdown* are seconds. Files (log, certificate, guests' logs) go to *folder*.
+    *clone*, *boot* and *shutdown* are seconds, kept in ``times`` as the control interface takes them. Files (log,
+    certificate, guests' logs) go to *folder*.
     """
 
     def __init__(
@@ -64,6 +43,7 @@ class VCenter:
         guests: bool = True,
     ) -> None:
         self.folder = folder
+        self.times = {"clone_s": clone, "boot_s": boot, "shutdown_s": shutdown}
         self.host, self.port, self.control_port = "127.0.0.1", free_port(), free_port()
         self.user, self.password = USER, PASSWORD
         self.guest_port, self.exporter_port = free_port("127.0.47.1"), free_port("127.0.47.1")
@@ -83,6 +63,17 @@ class VCenter:
         if guests:
             self.command += ["-guest-binary", str(build_go("guest"))]
         self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """Connection options of the modules; the certificate is trusted by name, as in production."""
+        return {
+            "hostname": self.host,
+            "port": self.port,
+            "username": self.user,
+            "password": self.password,
+            "ca_path": str(self.cert),
+        }
 
     def __enter__(self) -> VCenter:
         log = self.folder / "vcenter.log"
@@ -129,6 +120,10 @@ class VCenter:
         with urllib.request.urlopen(request, timeout=10) as response:
             return json.load(response)
 
+    def vms(self) -> dict[str, dict[str, Any]]:
+        """What the simulator itself knows, by name: not through the modules under test."""
+        return {row["name"]: row for row in self.control("GET", "/vms")}
+
     def vm(self, name: str) -> dict[str, Any] | None:
         """The row of one VM by name or moid; None when there is none."""
         try:
@@ -141,6 +136,14 @@ class VCenter:
     def fault(self, **rule: Any) -> int:
         """Add a fault rule; its id."""
         return self.control("POST", "/faults", rule)[0]["id"]
+
+    def hits(self, rule: int) -> int:
+        """How often the fault rule of this id struck."""
+        return next(row["hits"] for row in self.control("GET", "/faults") if row["id"] == rule)
+
+    def clear_faults(self) -> None:
+        """Remove all rules."""
+        self.control("DELETE", "/faults")
 
     def app(self, address: str, path: str = "/", timeout: float = 3.0) -> tuple[int, str]:
         """GET from a guest's application: status and body; OSError when nobody listens."""

@@ -10,26 +10,18 @@ import dataclasses
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..kit import wait_for
 from ..tls import make_tls
 
 TESTS = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 20
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody holds now."""
-    with socket.socket() as sock:
-        sock.bind((host, 0))
-        return sock.getsockname()[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +36,11 @@ class Spawned:
     ca: Path
     log: Path
     virtuals: Mapping[str, tuple[str, int]]
+    process: subprocess.Popen[bytes] = dataclasses.field(repr=False)
+
+    def stop(self) -> None:
+        """End it."""
+        end(self.process)
 
     def call(self, method: str, path: str, body: Any = None, timeout: float = 10) -> Any:
         """A call to the control port; the JSON of the answer."""
@@ -62,44 +59,64 @@ class Spawned:
         return {row["name"].rpartition("/")[2]: row for row in rows}
 
 
-@contextlib.contextmanager
-def spawn(
-    folder: Path, config: Mapping[str, Any], *arguments: str, control_port: int = 0, monitor_scale: float = 0.1
-) -> Iterator[Spawned]:
-    """Start a device in *folder*, stop it at the end of the block.
+def start(
+    folder: Path,
+    config: Mapping[str, Any],
+    *arguments: str,
+    listen_port: int = 0,
+    control_port: int = 0,
+    monitor_scale: float = 0.1,
+    password: str = "",
+) -> Spawned:
+    """Start a device in *folder*; whoever starts it stops it. Ports are free ones where none are given.
 
     :param arguments: further ones of ``python -m lab.bigip``.
+    :param password: of the user admin; a random one without it.
     :raises RuntimeError: with the log's end when it does not come up.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tls = make_tls(folder / "tls")
-    password = secrets.token_urlsafe(16)
+    password = password or secrets.token_urlsafe(16)
     (folder / "password").write_text(password)
     (folder / "config.json").write_text(json.dumps(config))
     ready, log = folder / "ready.json", folder / "log"
     ready.unlink(missing_ok=True)
     command: Sequence[str] = (
-        *(sys.executable, "-m", "lab.bigip", "--listen", "127.0.0.1:0", "--control", f"127.0.0.1:{control_port}"),
-        *("--cert", str(tls["cert"]), "--key", str(tls["key"]), "--password-file", str(folder / "password")),
-        *("--config", str(folder / "config.json"), "--ready-file", str(ready)),
-        *("--monitor-scale", str(monitor_scale), *arguments),
+        *(sys.executable, "-m", "lab.bigip", "--listen", f"127.0.0.1:{listen_port}"),
+        *("--control", f"127.0.0.1:{control_port}", "--cert", str(tls["cert"]), "--key", str(tls["key"])),
+        *("--password-file", str(folder / "password"), "--config", str(folder / "config.json")),
+        *("--ready-file", str(ready), "--monitor-scale", str(monitor_scale), *arguments),
     )
     path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": path})
     try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not ready.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the device did not start: {log.read_text()[-2000:]}")
-            time.sleep(0.05)
+        wait_for(lambda: ready.exists() or process.poll() is not None, START_TIMEOUT_S, "the device's start")
         found = json.loads(ready.read_text())
-        virtuals = {name: tuple(address) for name, address in found.pop("virtuals").items() if address}
-        yield Spawned(**found, username="admin", password=password, ca=tls["ca"], log=log, virtuals=virtuals)
+    except (AssertionError, OSError) as error:
+        end(process)
+        raise RuntimeError(f"the device did not start: {log.read_text()[-2000:]}") from error
+    virtuals = {name: tuple(address) for name, address in found.pop("virtuals").items() if address}
+    return Spawned(
+        **found, username="admin", password=password, ca=tls["ca"], log=log, virtuals=virtuals, process=process
+    )
+
+
+@contextlib.contextmanager
+def spawn(folder: Path, config: Mapping[str, Any], *arguments: str, **how: Any) -> Iterator[Spawned]:
+    """:func:`start` a device, and stop it at the end of the block."""
+    device = start(folder, config, *arguments, **how)
+    try:
+        yield device
     finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        device.stop()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, and SIGKILL where that does not help."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -11,7 +11,7 @@ import contextlib
 import aiohttp
 import pytest
 
-from lab.bigip.spawn import free_port
+from lab.kit import free_port
 
 POOL = "/tm/ltm/pool/~Common~web-pool"
 
