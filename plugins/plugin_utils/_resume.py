@@ -8,9 +8,15 @@ A stored plan met again after a crash (T4): it is carried on, less what no longe
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
-from ansible_collections.onprem.autoscale.plugins.module_utils._planning import GroupSpec, Observed, Plan
+from ansible_collections.onprem.autoscale.plugins.module_utils._planning import (
+    GroupSpec,
+    Observed,
+    Plan,
+    quarantine_room,
+)
 
 
 def resume(stored: t.Mapping[str, t.Any], spec: GroupSpec, observed: Observed) -> Plan:
@@ -18,6 +24,7 @@ def resume(stored: t.Mapping[str, t.Any], spec: GroupSpec, observed: Observed) -
 
     A launch whose VM exists is always kept, so that it is finished or undone; a victim that is already out of service
     is always kept, so that its removal ends. The others stay as far as the group has room (invariants 1 and 2).
+    Quarantined members that were to be deleted first still are, and give room as far as they are still there.
 
     A launch that is dropped keeps its row and its lease, as the interrupted run may have asked for its clone, which
     vCenter need not show yet. The next action of the group gives both up (``scaling_action``, state ``observed``).
@@ -33,15 +40,22 @@ def resume(stored: t.Mapping[str, t.Any], spec: GroupSpec, observed: Observed) -
 def _resume_out(plan: Plan, spec: GroupSpec, observed: Observed) -> Plan:
     members = {member.name: member for member in observed.members}
     names = {launch.name for launch in plan.launches}
+    # A VM that the ledger knows and vCenter does not show was made: its name is asked for again, and no second one.
     made = [launch for launch in plan.launches if launch.name in members and members[launch.name].moid]
+    evicted = [row for row in plan.evictions if row.name in members and members[row.name].quarantined]
+    leaving = {row.name for row in evicted}
     if observed.owned is None or observed.registered is None:
         room = 0
     else:
-        others = sum(name not in names for name in members)
+        others = sum(name not in names and name not in leaving for name in members)
         registered = observed.registered - sum(members[x.name].registered for x in made)
         room = spec.size.max - max(others, registered) - len(made)
     missing = [launch for launch in plan.launches if launch not in made][: max(0, room)]
     kept = tuple(launch for launch in plan.launches if launch in made or launch in missing)
+    others_kept = [member for member in observed.members if member.name not in names]
+    # The failures of this action that already stand in quarantine are among those that the plan may keep.
+    quarantine = min(plan.quarantine, len(kept), quarantine_room(spec, others_kept, leaving))
+    plan = dataclasses.replace(plan, evictions=tuple(evicted) if kept else (), quarantine=quarantine)
     return _less(plan, len(kept), 1, launches=kept)
 
 

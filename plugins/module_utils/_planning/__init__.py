@@ -12,14 +12,16 @@ from __future__ import annotations
 from ._addresses import free_addresses
 from ._breaker import Breaker
 from ._controls import PROCESSES, Controls
-from ._decision import decide
+from ._decision import decide, quarantine_room
 from ._findings import Finding, Reconciliation
 from ._monitoring import alert_route, alert_rules, scrape_job
 from ._names import member_names
 from ._observe import observe
+from ._reconcile import reconcile
 from ._schema import SCHEMA
 from ._spec import GroupSpec, parse_spec
 from ._state import Cooldowns, Launch, Member, Observed, Plan, Signal
+from ._survey import names_unseen
 from ._victims import choose_victims
 
 __all__ = [
@@ -42,7 +44,10 @@ __all__ = [
     "decide",
     "free_addresses",
     "member_names",
+    "names_unseen",
     "observe",
     "parse_spec",
+    "quarantine_room",
+    "reconcile",
     "scrape_job",
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ._state import Launch, Member, _Row, _rows
+from ._state import Launch, Member, Plan, _Row, _rows
 
 #: what a finding is about -> its column in the leak report
 LEAKS = {"vm": "vms", "member": "members", "target": "targets", "lease": "leases"}
@@ -50,10 +50,12 @@ class Reconciliation(_Row):
     :param forget: names whose VM is confirmed gone; member and lease go, before anything is adopted.
     :param states: rows ``{name, state, unhealthy_since, missing_since}`` as they should be.
     :param pool_remove: rows ``{address, port}`` of members without a VM.
-    :param target_remove: rows ``{address}``, without a port.
+    :param target_remove: rows ``{address}``, with the port, as they stand in the file of targets.
     :param retire: members to drain, to remove and to delete now.
     :param launches: members to finish (with address and marks), then new ones (without).
     :param replaced: members to retire as soon as the new launches serve.
+    :param plan: the launches as a plan with code ``reconcile``, for the body of a scale-out; None when the ledger or
+        vCenter could not be read.
     :param owned: members in any state when ``forget`` is done and before ``retire`` is; None when it is unknown.
     :param room: new launches that fit without ``retire``; each VM of it that is really deleted makes room for one more.
         At most ``room + deleted`` new launches may begin (invariant 1).
@@ -68,23 +70,24 @@ class Reconciliation(_Row):
     retire: tuple[Member, ...] = ()
     launches: tuple[Launch, ...] = ()
     replaced: tuple[Member, ...] = ()
+    plan: Plan | None = None
     owned: int | None = None
     room: int = 0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, (list, tuple)):
+            if field.name == "plan" and isinstance(value, t.Mapping):
+                object.__setattr__(self, "plan", Plan.from_dict(value))
+            elif isinstance(value, (list, tuple)):
                 kind = {"findings": Finding, "retire": Member, "launches": Launch, "replaced": Member}.get(field.name)
                 object.__setattr__(self, field.name, _rows(kind, value) if kind else tuple(value))
 
     @property
     def leaked(self) -> dict[str, int]:
-        """How many findings belong in the leak report: ``{vms, members, targets, leases}``."""
-        return {
-            column: sum(finding.leak and finding.what == what for finding in self.findings)
-            for what, column in LEAKS.items()
-        }
+        """How many things stand in the leak report, each once: ``{vms, members, targets, leases}``."""
+        found = {(row.what, row.name, row.address) for row in self.findings if row.leak}
+        return {column: sum(what == kind for kind, _name, _address in found) for what, column in LEAKS.items()}
 
     @property
     def repairs(self) -> bool:

@@ -159,15 +159,15 @@ class Launch(_Row):
 
     :param address: of the VM that is already there; empty for a new one, which has yet to lease an address.
     :param marks: those that VM carries; empty for a new one.
-    :param restore: it served before and only lost its pool member or its target. Its end says nothing about launches,
-        so the breaker does not count it.
+    :param keep: it served before and only lost its pool member or its target. It is not deleted when it cannot be put
+        back, and its end says nothing about launches, so the breaker does not count it.
     """
 
     name: str
     slot: int
     address: str = ""
     marks: t.Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
-    restore: bool = False
+    keep: bool = False
 
     @property
     def new(self) -> bool:

@@ -37,7 +37,7 @@ def test_out_below_max_acts(make_spec: t.Any) -> None:
     plan = decide(make_spec(), group_of(2), NONE, Signal("out", "alert", "CPU 93 %"), NOW)
     assert (plan.verdict, plan.code, plan.count, plan.size_before, plan.size_after) == ("act", "scale_out", 1, 2, 3)
     assert [launch.as_dict() for launch in plan.launches] == [
-        {"name": "web-20270115080000", "slot": 1, "address": "", "marks": {}, "restore": False}
+        {"name": "web-20270115080000", "slot": 1, "address": "", "marks": {}, "keep": False}
     ]
     assert "CPU 93 %" in plan.reason
     assert "alert" in plan.reason
