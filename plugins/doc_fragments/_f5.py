@@ -60,7 +60,10 @@ options:
     default: 30
   busy_timeout:
     description:
-      - Seconds to go on trying while the device says that its configuration utility restarts or that another task runs.
+      - Seconds to go on trying while the device says that its configuration utility restarts or that another task runs,
+        or breaks off connections after it has answered once.
+      - A connection that is refused before the first answer, and an internal server error, are tried again for 10
+        seconds, or for this time where it is shorter.
     type: int
     default: 120
 requirements:

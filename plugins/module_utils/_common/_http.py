@@ -30,6 +30,8 @@ except ImportError:
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 BUSY_STATUSES = (502, 503, 504)
 MAX_TEXT = 400
+#: TLS says so when the other side hung up; that may be in the middle of an answer.
+CUT_TEXTS = ("EOF occurred in violation of protocol", "UNEXPECTED_EOF", "Connection reset")
 
 
 class ResponseError(RefusedError):
@@ -45,11 +47,15 @@ class ResponseError(RefusedError):
 
 
 class ConnectionBrokenError(BackendDownError):
-    """No usable answer. With ``maybe_applied`` a change may have reached the server: read again before repeating."""
+    """No usable answer. With ``maybe_applied`` a change may have reached the server: read again before repeating.
 
-    def __init__(self, message: str, *, remedy: str = "", maybe_applied: bool = False) -> None:
+    ``passing``: refused or broken off, as by a server that restarts; a name or a certificate does not mend itself.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", maybe_applied: bool = False, passing: bool = False) -> None:
         super().__init__(message, remedy=remedy)
         self.maybe_applied = maybe_applied
+        self.passing = passing
 
 
 class HttpClient:
@@ -215,7 +221,7 @@ class HttpClient:
         where = f"{method} {self.name}{path.partition('?')[0]}"
         changed = method not in SAFE_METHODS
         text = str(error)
-        if isinstance(error, requests.exceptions.SSLError):
+        if isinstance(error, requests.exceptions.SSLError) and not any(words in text for words in CUT_TEXTS):
             return ConnectionBrokenError(
                 f"{where}: the TLS connection failed: {_innermost(error)}",
                 remedy="Give the CA of the server in ca_path, or correct the host name; "
@@ -235,6 +241,7 @@ class HttpClient:
             return ConnectionBrokenError(
                 f"{where}: the connection was refused",
                 remedy="Check the address and the port, and that the server runs.",
+                passing=True,
             )
         if isinstance(error, requests.exceptions.Timeout) or "Read timed out" in text:
             return ConnectionBrokenError(
@@ -246,6 +253,7 @@ class HttpClient:
             f"{where}: the connection broke: {_innermost(error)}",
             remedy="Try again." + (" The change may have been made." if changed else ""),
             maybe_applied=changed,
+            passing=True,
         )
 
 

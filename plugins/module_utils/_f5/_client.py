@@ -42,6 +42,9 @@ BUSY_TEXTS = (
 CODE = re.compile(r"\b(01[0-9a-f]{6}):\d+:")
 EXISTS, MISSING, IN_USE = "01020066", "01020036", "01070110"
 COMMIT_PATIENCE_S = 5.0
+#: Seconds during which a connection that is refused before the first answer, and a 500 that may be asked again, are
+#: taken for an outage that passes and not for a wrong address or a defect.
+OUTAGE_S = 10.0
 
 
 class UncertainError(BackendDownError):
@@ -58,7 +61,7 @@ class BigIP:
     """One session; use it as a context manager so that its token is given back.
 
     :param http: the connection, made by :func:`connect`.
-    :param busy_timeout: seconds to wait while the device restarts or runs another task.
+    :param busy_timeout: seconds to wait while the device restarts, runs another task or breaks off connections.
     """
 
     def __init__(
@@ -141,48 +144,53 @@ class BigIP:
         :raises UncertainError: the device was busy or broke off, and the change may have been made.
         """
         repeatable = repeat or method in SAFE_METHODS
-        waiter: Waiter | None = None
+        trouble: AutoscaleError
+        patience: _Patience | None = None
         renewed = False
         while True:
             sent = dict(headers or {})
             if self._token:
                 sent[TOKEN_HEADER] = self._token
-            busy: AutoscaleError | None
+            longest = self._busy_timeout
             try:
                 response = self._http.request(
                     method, path, json=json, params=params, headers=sent, ok=None, timeout=timeout
                 )
             except ConnectionBrokenError as error:
-                if not self._answered:
-                    raise  # never spoke to it: a wrong address is no restart
+                if not self._answered:  # a wrong address is no restart
+                    longest = min(OUTAGE_S, longest) if error.passing else 0
                 if not repeatable and error.maybe_applied:
                     raise UncertainError(error.message, remedy=error.remedy) from error
-                busy = error
+                trouble = error
             else:
                 self._answered = True
+                if response.status_code // 100 == 2 and not _says_busy(response):
+                    return self._http.decode(response) if response.content.strip() else {}
+                if response.status_code == 401 and self._token and not renewed and not _denied(response.text):
+                    renewed = True
+                    self.login()
+                    continue
                 busy = self._busy(method, path, response)
                 if busy is None:
-                    if response.status_code == 401 and self._token and not renewed and not _denied(response.text):
-                        renewed = True
-                        self.login()
-                        continue
-                    if response.status_code // 100 == 2:
-                        return self._http.decode(response) if response.content.strip() else {}
-                    raise self._error(method, path, response)
-                if not repeatable:
+                    trouble = self._error(method, path, response)
+                    if response.status_code < 500 or not repeatable:
+                        raise trouble
+                    longest = min(OUTAGE_S, longest)
+                elif not repeatable:
                     raise UncertainError(busy.message, remedy=busy.remedy)
-            waiter = waiter or self.waiter(self._busy_timeout, 2.0)
-            if not waiter.pause():
+                else:
+                    trouble = busy
+            patience = patience or _Patience(self)
+            if not patience.pause(longest):
+                if not self._answered or longest < self._busy_timeout:
+                    raise trouble
                 raise BackendDownError(
-                    f"{busy.message.rstrip('.')} (for {waiter.elapsed:.0f} s)",
+                    f"{trouble.message.rstrip('.')} (for {patience.elapsed:.0f} s)",
                     remedy="Wait until the device serves again, or raise busy_timeout.",
-                ) from busy
+                ) from trouble
 
     def _busy(self, method: str, path: str, response: requests.Response) -> BackendDownError | None:
-        text = response.text
-        if response.status_code not in BUSY_STATUSES and not (
-            (response.status_code in (200, 400, 404)) and any(words in text[:4096] for words in BUSY_TEXTS)
-        ):
+        if response.status_code not in BUSY_STATUSES and not _says_busy(response):
             return None
         said = f"{response.status_code}: {shorten(_message(response))}"
         return BackendDownError(
@@ -282,6 +290,28 @@ class BigIP:
         return RefusedError(message)
 
 
+class _Patience:
+    """Waits between two tries of one call, from a quarter of a second up to two: most outages are short."""
+
+    def __init__(self, client: BigIP) -> None:
+        self._client = client
+        self._started = client.clock()
+        self._next = 0.25
+
+    @property
+    def elapsed(self) -> float:
+        return self._client.clock() - self._started
+
+    def pause(self, longest: float) -> bool:
+        """Sleep; ``False`` when *longest* seconds have passed since the first failure."""
+        left = longest - self.elapsed
+        if left <= 0:
+            return False
+        self._client.sleep(min(left, self._next))
+        self._next = min(2.0, self._next * 1.5)
+        return True
+
+
 class Transaction:
     """Sends calls that take effect together; their answers echo the request and mean nothing yet."""
 
@@ -322,6 +352,10 @@ def _message(response: requests.Response) -> str:
     except ValueError:
         return re.sub(r"<[^>]+>", " ", response.text)
     return str(data.get("message") or data) if isinstance(data, dict) else str(data)
+
+
+def _says_busy(response: requests.Response) -> bool:
+    return response.status_code in (200, 400, 404) and any(words in response.text[:4096] for words in BUSY_TEXTS)
 
 
 def _denied(text: str) -> bool:

@@ -146,13 +146,70 @@ def test_a_device_that_restarts_for_too_long_is_down() -> None:
     assert sum(clock.slept) == pytest.approx(60)
 
 
-def test_an_address_where_nothing_listens_is_not_waited_for() -> None:
-    refused = Turn("POST", LOGIN, error=requests.exceptions.ConnectionError("[Errno 111] Connection refused"))
-    client, talk, clock = make(refused)
-    with pytest.raises(ConnectionBrokenError, match="refused"), client:
+REFUSED = {"error": requests.exceptions.ConnectionError("[Errno 111] Connection refused")}
+RESET = {"error": requests.exceptions.ConnectionError("('Connection aborted.', ConnectionResetError(104, 'reset'))")}
+HUNG_UP = {"error": requests.exceptions.SSLError("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation")}
+
+
+def test_an_address_where_nothing_listens_is_not_waited_for_long() -> None:
+    """Ten seconds bridge an outage at the wrong moment; busy_timeout is for a device that has answered before."""
+    client, _talk, clock = make(*[Turn("POST", LOGIN, **REFUSED) for _unused in range(50)])
+    with pytest.raises(ConnectionBrokenError, match=r"refused.*the address and the port"), client:
+        pass
+    assert sum(clock.slept) == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        requests.exceptions.ConnectionError("NameResolutionError: Name or service not known"),
+        requests.exceptions.SSLError("certificate verify failed"),
+        requests.exceptions.ConnectTimeout("no route"),
+    ],
+)
+def test_a_wrong_name_or_certificate_is_not_waited_for(error: Exception) -> None:
+    client, talk, clock = make(Turn("POST", LOGIN, error=error))
+    with pytest.raises(ConnectionBrokenError), client:
         pass
     talk.finish()
     assert clock.slept == []
+
+
+@pytest.mark.parametrize("outage", [REFUSED, RESET, HUNG_UP, error(500, "Internal Server Error")])
+def test_an_outage_of_some_seconds_is_lived_through(outage: dict) -> None:
+    """At the login, in a read, and in a write that never reached the device."""
+    client, talk, clock = make(
+        *[Turn("POST", LOGIN, **outage) for _unused in range(4)],
+        login(),
+        *[Turn("GET", POOL, **outage) for _unused in range(4)],
+        Turn("GET", POOL, json={"name": "web-pool"}),
+        Turn("POST", f"{POOL}/members", **REFUSED),
+        Turn("POST", f"{POOL}/members", json={}),
+        logout(),
+    )
+    with client:
+        assert client.get(POOL) == {"name": "web-pool"}
+        client.call("POST", f"{POOL}/members", json={})
+    talk.finish()
+    assert 2 < sum(clock.slept) < 6
+
+
+@pytest.mark.parametrize("lost", [RESET, HUNG_UP, error(500, "Internal Server Error")])
+def test_a_write_whose_fate_is_not_known_is_not_sent_again(lost: dict) -> None:
+    """Applied-then-failed looks the same as not applied: whoever asked reads again and compares."""
+    client, talk, clock = make(login(), Turn("PATCH", POOL, **lost), logout())
+    with pytest.raises(UncertainError), client:
+        client.call("PATCH", POOL, json={})
+    talk.finish()
+    assert clock.slept == []
+
+
+def test_a_500_that_does_not_pass_is_told_after_ten_seconds() -> None:
+    client, _talk, clock = make(login(), *[Turn("GET", POOL, **error(500, "NullPointer")) for _unused in range(50)])
+    client.login()
+    with pytest.raises(UncertainError, match=r"500: NullPointer.*restjavad"):
+        client.get(POOL)
+    assert sum(clock.slept) == pytest.approx(10)
 
 
 @pytest.mark.parametrize(
