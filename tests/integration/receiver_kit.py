@@ -146,7 +146,8 @@ class ReceiverKit:
             "ledger": f"sqlite:///{folder}/ledger.db",
             "scaling_groups_dir": "groups",
             "executor": executor,
-            "playbooks": {"out": str(folder / "play.yml"), "in": str(folder / "play.yml")},
+            "playbooks": dict.fromkeys(("out", "in", "reconcile"), str(folder / "play.yml")),
+            "reconcile_period": 0,
             **config,
         }
 

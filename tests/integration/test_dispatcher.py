@@ -196,7 +196,7 @@ def test_nothing_of_an_alert_reaches_the_play_but_ids(kit: ReceiverKit) -> None:
     until(kit.runs, "the run")
     folder = kit.folder / "runs" / "web-1-1"
     given = json.loads((folder / "env" / "extravars").read_text())
-    ids = {"group", "action_id", "signal_direction", "signal_source", "signal_reason"}
+    ids = {"group", "action_id", "action_attempt", "signal_direction", "signal_source", "signal_reason"}
     assert set(given) == ids | {"folder", "scaling_groups_dir"}
     assert "{" not in given["signal_reason"]
     assert folder.stat().st_mode & 0o777 == 0o700

@@ -22,6 +22,7 @@ from ._libraries import jsonschema
 
 _PATH = {"type": "string", "minLength": 1}
 _SECONDS = {"type": "number", "exclusiveMinimum": 0}
+_SECONDS_OR_OFF = {"type": "number", "minimum": 0}
 _GROUPS = {
     "oneOf": [{"const": "*"}, {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}],
 }
@@ -68,6 +69,9 @@ SCHEMA: dict[str, t.Any] = {
         max_body_bytes={"type": "integer", "minimum": 1024, "maximum": 64 * 1024 * 1024},
         alert_max_age=_SECONDS,
         sweep_period=_SECONDS,
+        reconcile_period=_SECONDS_OR_OFF,
+        reconcile_soon=_SECONDS_OR_OFF,
+        controller_ttl={"type": "number", "minimum": 3},
         prometheus_url={"type": "string", "pattern": "^https?://"},
         prometheus_ca=_PATH,
         prometheus_token_file=_PATH,
@@ -87,8 +91,16 @@ SCHEMA: dict[str, t.Any] = {
             keep_successful_artifacts={"type": "boolean"},
             keep_failed_artifacts={"type": "integer", "minimum": 0},
         ),
-        playbooks=_object(("out", "in"), **{"out": _PATH, "in": _PATH}),
+        playbooks=_object((), **{"out": _PATH, "in": _PATH, "reconcile": _PATH}),
     ),
+}
+
+
+#: What runs for each direction.
+PLAYBOOKS = {
+    "out": "onprem.autoscale.scale_out",
+    "in": "onprem.autoscale.scale_in",
+    "reconcile": "onprem.autoscale.reconcile",
 }
 
 
@@ -159,13 +171,20 @@ class Config:
     max_body_bytes: int = 1024 * 1024
     alert_max_age: float = 900.0
     sweep_period: float = 60.0
+    reconcile_period: float = 600.0  # 0 = no reconcile is ever started
+    reconcile_soon: float = 5.0
+    controller_ttl: float = 30.0
     prometheus_url: str | None = None
     prometheus_ca: Path | None = None
     prometheus_token_file: Path | None = None
     node: str = dataclasses.field(default_factory=socket.gethostname)
-    playbooks: t.Mapping[str, str] = dataclasses.field(
-        default_factory=lambda: {"out": "onprem.autoscale.scale_out", "in": "onprem.autoscale.scale_in"}
-    )
+    playbooks: t.Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(PLAYBOOKS))
+
+
+_AS_WRITTEN = (
+    *("ledger", "max_body_bytes", "alert_max_age", "sweep_period", "reconcile_period", "reconcile_soon"),
+    *("controller_ttl", "prometheus_url", "node"),
+)
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:
@@ -208,8 +227,8 @@ def _build(data: dict[str, t.Any], base: Path) -> Config:
         groups = entry.get("groups", "*")
         return Caller(entry["name"], None if groups == "*" else frozenset(groups))
 
-    simple = ("ledger", "max_body_bytes", "alert_max_age", "sweep_period", "prometheus_url", "node", "playbooks")
-    values: dict[str, t.Any] = {name: data[name] for name in simple if name in data}
+    values: dict[str, t.Any] = {name: data[name] for name in _AS_WRITTEN if name in data}
+    values["playbooks"] = {**PLAYBOOKS, **data.get("playbooks", {})}
     for name in ("inventory", "scaling_groups_dir", "prometheus_ca", "prometheus_token_file"):
         if name in data:
             values[name] = full(data[name])

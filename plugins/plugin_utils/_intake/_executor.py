@@ -68,6 +68,12 @@ class Executor(t.Protocol):
     def look(self, name: str) -> Outcome:
         """What became of the attempt of that name, also one that was started before this process."""
 
+    def knows(self, ident: str) -> bool:
+        """Whether an attempt of the action of that ident has left something here, whoever remembers it."""
+
+    def busy(self, group: str) -> list[str]:
+        """Names of the attempts of that group of which something still runs."""
+
     def cancel(self, name: str) -> bool:
         """Ask the attempt to end after the task that it is in; ``False`` when nothing of it runs."""
 

@@ -19,6 +19,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -92,6 +93,7 @@ class RunnerExecutor:
             **self._config.extra_vars,
             "group": job.group,
             "action_id": job.ident,
+            "action_attempt": job.attempt,
             "signal_direction": job.direction,
             "signal_source": job.source,
             "signal_reason": job.reason,
@@ -158,6 +160,16 @@ class RunnerExecutor:
                 if command and not (command.startswith(b"ssh:") and b"[mux]" in command):
                     found.append(int(entry.name))
         return found
+
+    def knows(self, ident: str) -> bool:
+        """A folder of that ident lies here: a ledger that was lost counts from the start again, the folders do not."""
+        form = re.compile(re.escape(ident) + r"-\d+")
+        return any(form.fullmatch(entry.name) for entry in self.root.iterdir())
+
+    def busy(self, group: str) -> list[str]:
+        """Names of the group's attempts of which something still runs."""
+        form = re.compile(re.escape(group) + r"-\d+-\d+")
+        return [e.name for e in self.root.iterdir() if form.fullmatch(e.name) and self.processes(e.name)]
 
     def cancel(self, name: str) -> bool:
         """SIGTERM to ansible-runner itself: the task in flight ends, ``rc`` becomes 254."""

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ...module_utils._ledger._work_rows import DIRECTIONS, GroupWork
+from ...module_utils._ledger._work_rows import DIRECTIONS, GroupWork, Overview
 from ._libraries import prometheus_client
 
 if t.TYPE_CHECKING:
     from prometheus_client import Counter, Gauge
 
 _PREFIX = "onprem_autoscale"
+_BREAKER = {"closed": 0, "open": 1, "probing": 2}
+_PROCESSES = ("launch", "terminate", "replace")
+_LEAKS = ("vms", "members", "targets", "leases")
 _SECONDS_OF_ACTIONS = (10, 30, 60, 120, 180, 300, 600, 1200, 2400)
 
 
@@ -54,6 +57,19 @@ class Metrics:
         self.failures = self._gauge("action_failures_in_a_row", "Failed actions since the last good one", "group")
         self.attention = self._gauge("needs_attention", "1 = given up, a person has to look", "group")
 
+        self.taken_over = self._counter("actions_taken_over", "Actions of a dispatcher that was gone", "group")
+        self.controllers = self._gauge("controllers_alive", "Dispatchers of this ledger that were heard of in time")
+        self.lock_held = self._gauge("lock_held", "1 while the group's lock is held", "group")
+        self.lock_expiry = self._gauge("lock_expiry_timestamp_seconds", "When the lock runs out; 0 = none", "group")
+        self.breaker = self._gauge("breaker_state", "0 closed, 1 open, 2 probing", "group")
+        self.suspended = self._gauge("process_suspended", "1 = suspended by hand", "group", "process")
+        self.quarantined = self._gauge("members_quarantined", "Failed VMs kept for diagnosis", "group")
+        self.reconciled = self._gauge(
+            "reconcile_last_run_timestamp_seconds", "When the group was last reconciled; 0 = never", "group"
+        )
+        self.findings = self._gauge("reconcile_findings", "Of the last reconcile", "group", "kind")
+        self.leaked = self._gauge("reconcile_leaked", "What nobody owned at the last reconcile", "group", "what")
+
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return prometheus_client.Counter(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
 
@@ -68,6 +84,36 @@ class Metrics:
             self.attention.labels(work.group).set(bool(work.attention))
             for direction in DIRECTIONS:
                 self.waiting.labels(work.group, direction).set(work.waiting.get(direction, 0.0))
+
+    def show_overview(self, groups: t.Iterable[str], overview: Overview, now: float) -> None:
+        """Set what the ledger says at *now* of *groups* and of any other that it knows; what it forgot disappears."""
+        by_group = (overview.locks, overview.breakers, overview.suspended, overview.quarantined, overview.reconciled)
+        for gauge in (
+            self.lock_held,
+            self.lock_expiry,
+            self.breaker,
+            self.suspended,
+            self.quarantined,
+            self.reconciled,
+        ):
+            gauge.clear()
+        self.findings.clear()
+        self.leaked.clear()
+        self.controllers.set(len(overview.controllers))
+        for group in sorted({*groups, *(name for names in by_group for name in names)}):
+            expiry = overview.locks.get(group, 0.0)
+            self.lock_held.labels(group).set(expiry > now)
+            self.lock_expiry.labels(group).set(expiry)
+            self.breaker.labels(group).set(_BREAKER.get(overview.breakers.get(group, "closed"), 0))
+            self.quarantined.labels(group).set(overview.quarantined.get(group, 0))
+            for process in _PROCESSES:
+                self.suspended.labels(group, process).set(process in overview.suspended.get(group, ()))
+            last = overview.reconciled.get(group)
+            self.reconciled.labels(group).set(last.at if last else 0.0)
+            for what in _LEAKS:
+                self.leaked.labels(group, what).set(last.leaked.get(what, 0) if last else 0)
+            for kind, count in last.findings.items() if last else ():
+                self.findings.labels(group, kind).set(count)
 
     def render(self) -> bytes:
         """The text format of Prometheus."""

@@ -16,6 +16,7 @@ from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._config i
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._groups import Groups
 
 TOKEN = "0123456789abcdef0123"
+PLAYBOOK_NAMES = (("out", "scale_out"), ("in", "scale_in"), ("reconcile", "reconcile"))
 
 
 @pytest.fixture
@@ -45,7 +46,12 @@ def test_defaults_and_paths(tmp_path: Path, data: dict[str, t.Any]) -> None:
     assert config.executor.private_data_root == tmp_path / "runs"
     assert config.tokens[0].file == tmp_path / "token"
     assert (config.host, config.port, config.max_body_bytes) == ("127.0.0.1", 9087, 1048576)
-    assert config.playbooks == {"out": "onprem.autoscale.scale_out", "in": "onprem.autoscale.scale_in"}
+    assert config.playbooks == {what: f"onprem.autoscale.{name}" for what, name in PLAYBOOK_NAMES}
+    assert (config.reconcile_period, config.reconcile_soon, config.controller_ttl) == (600, 5, 30)
+    config = load(tmp_path, {**data, "playbooks": {"out": "/site/out.yml"}, "reconcile_period": 0})
+    assert config.playbooks["out"] == "/site/out.yml"
+    assert config.playbooks["reconcile"] == "onprem.autoscale.reconcile"
+    assert config.reconcile_period == 0
 
 
 @pytest.mark.parametrize(
@@ -66,7 +72,9 @@ def test_defaults_and_paths(tmp_path: Path, data: dict[str, t.Any]) -> None:
         ({"executor": {"type": "runner"}}, "private_data_root"),
         ({"executor": {"type": "runner", "private_data_root": "x", "ansible_playbook": "gone"}}, "ansible_playbook"),
         ({"tls": {"cert": "gone", "key": "gone"}}, "tls.cert"),
-        ({"playbooks": {"out": "x"}}, "playbooks"),
+        ({"playbooks": {"sideways": "x"}}, "playbooks"),
+        ({"reconcile_period": -1}, "reconcile_period"),
+        ({"controller_ttl": 1}, "controller_ttl"),
     ],
 )
 def test_each_fault_is_named(tmp_path: Path, data: dict[str, t.Any], change: dict[str, t.Any], words: str) -> None:

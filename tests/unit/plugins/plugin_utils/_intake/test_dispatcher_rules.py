@@ -5,27 +5,18 @@
 
 from __future__ import annotations
 
-import collections
-import dataclasses
 import threading
 import typing as t
-from pathlib import Path
 
 import pytest
 
-from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Ledger
-from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._work import WorkQueue
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._work_rows import Alert
-from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._config import Config, ExecutorConfig
-from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._dispatcher import Dispatcher, judge
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._executor import (
     Job,
-    LaunchError,
     Outcome,
     State,
 )
-from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._groups import Groups
-from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._metrics import Metrics
+from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._follower import judge
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._sweep import SweepError
 
 GOOD = Outcome(State.FINISHED, rc=0, status="successful")
@@ -34,111 +25,7 @@ DEAD = Outcome(State.DEAD, message="vanished")
 CANCELED = Outcome(State.FINISHED, rc=254, status="canceled", message="canceled with rc 254")
 
 
-class FakeExecutor:
-    """Notes what is asked of it; attempts run until the test says otherwise."""
-
-    def __init__(self) -> None:
-        self.launched: list[str] = []
-        self.jobs: dict[str, Job] = {}
-        self.outcomes: dict[str, Outcome] = collections.defaultdict(lambda: Outcome(State.ABSENT))
-        self.forgotten: list[tuple[str, bool]] = []
-        self.refuse = False
-        self.hang: dict[str, threading.Event] = {}
-
-    def launch(self, job: Job) -> None:
-        """Protocol."""
-        if job.group in self.hang:
-            self.hang[job.group].wait(10)
-        if self.refuse:
-            raise LaunchError("no")
-        self.launched.append(job.name)
-        self.jobs[job.name] = job
-        self.outcomes[job.name] = Outcome(State.RUNNING)
-
-    def look(self, name: str) -> Outcome:
-        """Protocol."""
-        return self.outcomes[name]
-
-    def cancel(self, name: str) -> bool:
-        """Protocol."""
-        return name in self.launched
-
-    def forget(self, name: str, *, good: bool) -> None:
-        """Protocol."""
-        self.forgotten.append((name, good))
-
-    def prune(self, keep: t.Collection[str]) -> int:
-        """Protocol."""
-        return 0
-
-
-class Bench:
-    """A dispatcher whose passes the test makes, and whose clock it turns."""
-
-    def __init__(self, folder: Path, **executor: t.Any) -> None:
-        self.now = 1_000_000.0
-        (folder / "groups").mkdir()
-        for group in ("web", "api", "db"):
-            (folder / "groups" / f"{group}.yml").write_text(f"name: {group}\n")
-        self.folder = folder
-        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", clock=lambda: self.now)
-        self.queue = WorkQueue(self.ledger)
-        self.executor = FakeExecutor()
-        limits = {"max_attempts": 3, "max_failures": 2, "failure_pause": 10, "failure_pause_max": 15, **executor}
-        self.config = Config(
-            ledger="",
-            scaling_groups_dir=folder / "groups",
-            executor=ExecutorConfig("runner", folder / "runs", **limits),
-            node="here",
-        )
-        self.dispatcher = self.fresh()
-
-    def fresh(self, sweep: t.Any = None, **config: t.Any) -> Dispatcher:
-        """A dispatcher as after a restart."""
-        settings = dataclasses.replace(self.config, **config)
-        return Dispatcher(
-            settings,
-            self.queue,
-            self.executor,
-            Groups(self.folder / "groups"),
-            Metrics(),
-            sweep,
-            clock=lambda: self.now,
-        )
-
-    def alert(self, group: str = "web", fingerprint: str = "f", status: str = "firing", direction: str = "out") -> None:
-        """Deliver one."""
-        values = {"start": "s", "status": status, "group": group, "direction": direction, "reason": "r"}
-        self.queue.accept_alerts([Alert(fingerprint=f"{fingerprint}{group}{direction}", **values)])
-
-    async def passes(self, count: int = 1, seconds: float = 1.0) -> None:
-        """Look *count* times."""
-        for _unused in range(count):
-            self.now += seconds
-            await self.dispatcher.look()
-            await self.dispatcher.settle()
-
-    def play(self, ident: str, state: str | None = None) -> None:
-        """What the play writes into the ledger."""
-        if self.ledger.action(ident) is None:
-            self.ledger.start_action(ident.rpartition("-")[0], "out", ident=ident, owner=ident, ttl=3600)
-        if state:
-            self.ledger.finish_action(ident, state=state, message=f"it {state}")
-
-    def row(self, group: str = "web") -> t.Any:
-        """What the group has."""
-        return next(work for work in self.queue.groups() if work.group == group)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> t.Iterator[Bench]:
-    """One for each test."""
-    bench = Bench(tmp_path)
-    yield bench
-    bench.ledger.close()
-
-
-async def test_one_action_and_its_end(bench: Bench) -> None:
+async def test_one_action_and_its_end(bench: t.Any) -> None:
     """T3: claim, launch once, follow, finish."""
     bench.alert()
     await bench.passes(3)
@@ -153,7 +40,7 @@ async def test_one_action_and_its_end(bench: Bench) -> None:
     assert bench.executor.forgotten == [("web-1-1", True)]
 
 
-async def test_a_restart_follows_and_does_not_launch(bench: Bench) -> None:
+async def test_a_restart_follows_and_does_not_launch(bench: t.Any) -> None:
     """T4: every pass of a fresh dispatcher finds what runs."""
     bench.alert()
     await bench.passes()
@@ -162,7 +49,7 @@ async def test_a_restart_follows_and_does_not_launch(bench: Bench) -> None:
     assert bench.executor.launched == ["web-1-1"]
 
 
-async def test_a_claim_without_a_launch_is_launched_after_a_restart(bench: Bench) -> None:
+async def test_a_claim_without_a_launch_is_launched_after_a_restart(bench: t.Any) -> None:
     """T4: killed between the claim and the attempt."""
     bench.alert()
     bench.queue.claim("web", "out", node="here")
@@ -170,7 +57,7 @@ async def test_a_claim_without_a_launch_is_launched_after_a_restart(bench: Bench
     assert bench.executor.launched == ["web-1-1"]
 
 
-async def test_an_attempt_that_never_came_to_be_is_made_again(bench: Bench) -> None:
+async def test_an_attempt_that_never_came_to_be_is_made_again(bench: t.Any) -> None:
     """T4: killed between the stored attempt and the launch."""
     bench.alert()
     claim = bench.queue.claim("web", "out", node="here")
@@ -180,7 +67,7 @@ async def test_an_attempt_that_never_came_to_be_is_made_again(bench: Bench) -> N
     assert bench.executor.launched == ["web-1-2"]
 
 
-async def test_a_dead_attempt_is_followed_by_another_of_the_same_action(bench: Bench) -> None:
+async def test_a_dead_attempt_is_followed_by_another_of_the_same_action(bench: t.Any) -> None:
     """At once the first time, then after a growing pause, and not for ever."""
     bench.alert()
     await bench.passes()
@@ -202,10 +89,10 @@ async def test_a_dead_attempt_is_followed_by_another_of_the_same_action(bench: B
 
 @pytest.mark.parametrize(("outcome", "code"), [(CANCELED, "canceled"), (DEAD, "gave_up"), (BAD, "gave_up")])
 async def test_an_action_that_is_ended_from_outside_is_ended_in_the_ledger(
-    tmp_path: Path, outcome: Outcome, code: str
+    make_bench: t.Any, outcome: Outcome, code: str
 ) -> None:
     """Invariant 6, A9: canceled or given up, the group is free at once and an event says why."""
-    bench = Bench(tmp_path, max_attempts=1)
+    bench = make_bench(max_attempts=1)
     bench.alert()
     await bench.passes()
     bench.play("web-1")
@@ -218,10 +105,9 @@ async def test_an_action_that_is_ended_from_outside_is_ended_in_the_ledger(
     assert why in state["events"][0]["message"]
     assert bench.row().locked_by == ""
     assert bench.row().failures == 1
-    bench.ledger.close()
 
 
-async def test_a_launch_that_is_refused_counts(bench: Bench) -> None:
+async def test_a_launch_that_is_refused_counts(bench: t.Any) -> None:
     """No endless loop where nothing can be started."""
     bench.executor.refuse = True
     bench.alert()
@@ -230,7 +116,7 @@ async def test_a_launch_that_is_refused_counts(bench: Bench) -> None:
     assert bench.row().failures >= 1
 
 
-async def test_groups_do_not_wait_for_each_other(bench: Bench) -> None:
+async def test_groups_do_not_wait_for_each_other(bench: t.Any) -> None:
     """A10: one launch hangs in its executor, the others go on."""
     bench.executor.hang["web"] = threading.Event()
     for group in ("web", "api", "db"):
@@ -246,9 +132,9 @@ async def test_groups_do_not_wait_for_each_other(bench: Bench) -> None:
     assert "web-1-1" in bench.executor.launched
 
 
-async def test_no_more_than_allowed_run_at_once(tmp_path: Path) -> None:
+async def test_no_more_than_allowed_run_at_once(make_bench: t.Any) -> None:
     """max_parallel; the slot goes to the one that waits longest."""
-    bench = Bench(tmp_path, max_parallel=1)
+    bench = make_bench(max_parallel=1)
     bench.alert("db")
     bench.now += 5
     bench.alert("api")
@@ -258,19 +144,9 @@ async def test_no_more_than_allowed_run_at_once(tmp_path: Path) -> None:
     bench.executor.outcomes["db-1-1"] = GOOD
     await bench.passes(3)
     assert bench.executor.launched == ["db-1-1", "api-1-1"]
-    bench.ledger.close()
 
 
-async def test_actions_of_another_node_are_left_alone(bench: Bench) -> None:
-    """What does not run here may run there."""
-    bench.alert()
-    bench.queue.claim("web", "out", node="there")
-    await bench.passes(5)
-    assert bench.executor.launched == []
-    assert bench.row().running.ident == "web-1"
-
-
-async def test_a_disabled_group_waits(bench: Bench) -> None:
+async def test_a_disabled_group_waits(bench: t.Any) -> None:
     """Its file says no; the signal is kept and shown."""
     bench.alert()
     (bench.folder / "groups" / "web.yml").write_text("name: web\nenabled: false\n")
@@ -279,7 +155,7 @@ async def test_a_disabled_group_waits(bench: Bench) -> None:
     assert bench.row().waiting
 
 
-async def test_a_broken_pass_of_one_group_is_no_other_groups_business(bench: Bench) -> None:
+async def test_a_broken_pass_of_one_group_is_no_other_groups_business(bench: t.Any) -> None:
     """A10: an exception in one group's task."""
     original = bench.executor.launch
 
@@ -295,7 +171,7 @@ async def test_a_broken_pass_of_one_group_is_no_other_groups_business(bench: Ben
     assert bench.executor.launched == ["api-1-1"]
 
 
-async def test_an_old_signal_without_prometheus_is_dropped(bench: Bench) -> None:
+async def test_an_old_signal_without_prometheus_is_dropped(bench: t.Any) -> None:
     """Invariant 11: nobody can confirm it."""
     bench.alert()
     bench.now += 901
@@ -320,7 +196,7 @@ class FakeSweep:
         return self.alerts
 
 
-def claim_and_die(bench: Bench, attempts: int) -> None:
+def claim_and_die(bench: t.Any, attempts: int) -> None:
     """The receiver claims, perhaps launches, and the machine is gone for hours; no play has opened its row."""
     bench.alert()
     claim = bench.queue.claim("web", "out", node="here")
@@ -332,7 +208,7 @@ def claim_and_die(bench: Bench, attempts: int) -> None:
 
 
 @pytest.mark.parametrize("attempts", [0, 1])
-async def test_a_claim_of_long_ago_is_not_launched(bench: Bench, attempts: int) -> None:
+async def test_a_claim_of_long_ago_is_not_launched(bench: t.Any, attempts: int) -> None:
     """Invariant 11: neither the first attempt nor another; the group is free, what died stays for people to read."""
     claim_and_die(bench, attempts)
     await bench.passes(3)
@@ -345,9 +221,9 @@ async def test_a_claim_of_long_ago_is_not_launched(bench: Bench, attempts: int) 
     assert bench.executor.launched == ["web-2-1"], "a new delivery is acted on"
 
 
-async def test_an_attempt_whose_pause_outlasts_its_alert_is_not_made(tmp_path: Path) -> None:
+async def test_an_attempt_whose_pause_outlasts_its_alert_is_not_made(make_bench: t.Any) -> None:
     """Invariant 11: after a pause, too."""
-    bench = Bench(tmp_path, failure_pause=1000, failure_pause_max=1000)
+    bench = make_bench(failure_pause=1000, failure_pause_max=1000)
     bench.alert()
     for number in (1, 2):
         await bench.passes()
@@ -357,10 +233,9 @@ async def test_an_attempt_whose_pause_outlasts_its_alert_is_not_made(tmp_path: P
     await bench.passes(2, seconds=600)
     assert bench.executor.launched == ["web-1-1", "web-1-2"]
     assert bench.row().running is None
-    bench.ledger.close()
 
 
-async def test_an_action_that_has_begun_is_finished_whatever_its_age(bench: Bench) -> None:
+async def test_an_action_that_has_begun_is_finished_whatever_its_age(bench: t.Any) -> None:
     """What it began must not be left half done."""
     claim_and_die(bench, 1)
     bench.play("web-1")
@@ -369,7 +244,7 @@ async def test_an_action_that_has_begun_is_finished_whatever_its_age(bench: Benc
 
 
 @pytest.mark.parametrize("attempts", [0, 1])
-async def test_an_old_claim_is_launched_when_prometheus_confirms(bench: Bench, attempts: int) -> None:
+async def test_an_old_claim_is_launched_when_prometheus_confirms(bench: t.Any, attempts: int) -> None:
     """Invariant 11: while Prometheus is down it waits, is asked for now and then, and nothing is lost."""
     claim_and_die(bench, attempts)
     sweep = FakeSweep()
@@ -384,7 +259,7 @@ async def test_an_old_claim_is_launched_when_prometheus_confirms(bench: Bench, a
     assert bench.executor.launched == [f"web-1-{attempts + 1}"]
 
 
-async def test_an_old_claim_is_dropped_when_prometheus_knows_of_no_such_alert(bench: Bench) -> None:
+async def test_an_old_claim_is_dropped_when_prometheus_knows_of_no_such_alert(bench: t.Any) -> None:
     """Another group's alert and one of the other direction confirm nothing."""
     claim_and_die(bench, 0)
     sweep = FakeSweep()

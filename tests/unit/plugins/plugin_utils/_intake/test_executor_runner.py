@@ -135,6 +135,18 @@ def test_an_attempts_folder_is_never_used_twice(place: Place) -> None:
         place.executor.launch(JOB)
 
 
+def test_what_an_older_ledger_left_here_is_seen(place: Place) -> None:
+    """Its idents are not given out again, and what still runs of a group is named; web-1 is another group than web."""
+    place.wrote("web-7-1")
+    place.wrote("web-1-7-2")
+    place.process(42, "web-1-7-2")
+    assert place.executor.knows("web-7")
+    assert not place.executor.knows("web-8")
+    assert not place.executor.knows("web-1")
+    assert place.executor.busy("web") == []
+    assert place.executor.busy("web-1") == ["web-1-7-2"]
+
+
 def test_passwords_do_not_stay_in_the_noted_environment(place: Place) -> None:
     """A15: ansible-runner notes its whole environment in clear."""
     noted = {"command": ["ansible-playbook"], "cwd": "/", "env": {"VMWARE_PASSWORD": "swordfish"}}
@@ -169,6 +181,7 @@ def test_only_ids_are_passed_and_never_in_argv(tmp_path: Path, monkeypatch: pyte
         "site": "main",
         "group": "web",
         "action_id": "web-7",
+        "action_attempt": 1,
         "signal_direction": "out",
         "signal_source": "alert",
         "signal_reason": "reason",

@@ -1,0 +1,77 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to the collection; may change without notice.
+
+What stands around the groups' ``work`` rows, of all groups at once: one query a table, inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import collections
+import typing as t
+
+from ._schema import HAS_SQLALCHEMY, tables
+from ._work_rows import Around, Overview, Reconciled
+
+if HAS_SQLALCHEMY:
+    import sqlalchemy as sa
+
+
+def living_nodes(connection: sa.Connection, now: float) -> frozenset[str]:
+    """Dispatchers that were heard of within their ttl."""
+    controllers = tables.controllers
+    return frozenset(connection.scalars(sa.select(controllers.c.node).where(controllers.c.expires_at > now)))
+
+
+def _suspended(connection: sa.Connection) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = collections.defaultdict(set)
+    for row in connection.execute(sa.select(tables.suspensions.c["group_name", "process"])):
+        found[row.group_name].add(row.process)
+    return {group: frozenset(processes) for group, processes in found.items()}
+
+
+def around(connection: sa.Connection, now: float) -> Around:
+    """What decides about starting and following, at *now*."""
+    cooldowns, locks, breakers = tables.cooldowns, tables.locks, tables.breakers
+    cooling: dict[str, dict[str, float]] = collections.defaultdict(dict)
+    for row in connection.execute(sa.select(cooldowns).where(cooldowns.c.until > now)):
+        cooling[row.group_name][row.direction] = row.until
+    held = connection.execute(sa.select(locks).where(locks.c.expires_at > now))
+    is_open = (breakers.c.state == "open", breakers.c.probe_at > now)
+    return Around(
+        cooling=cooling,
+        locks={row.group_name: (row.action or row.owner, row.expires_at) for row in held},
+        suspended=_suspended(connection),
+        probes={row.group_name: row.probe_at for row in connection.execute(sa.select(breakers).where(*is_open))},
+        nodes=living_nodes(connection, now),
+    )
+
+
+def overview(connection: sa.Connection, now: float) -> Overview:
+    """What the metrics show, at *now*."""
+    locks, breakers, members = tables.locks, tables.breakers, tables.members
+    count = sa.func.count().label("count")
+    quarantined = (
+        sa.select(members.c.group_name, count).where(members.c.state == "quarantined").group_by(members.c.group_name)
+    )
+    return Overview(
+        controllers=tuple(sorted(living_nodes(connection, now))),
+        locks={row.group_name: row.expires_at for row in connection.execute(sa.select(locks))},
+        breakers={row.group_name: row.state for row in connection.execute(sa.select(breakers))},
+        suspended=_suspended(connection),
+        quarantined={row.group_name: row.count for row in connection.execute(quarantined)},
+        reconciled={
+            row.group_name: Reconciled(row.at, _kinds(row.findings), _numbers(row.leaked))
+            for row in connection.execute(sa.select(tables.reconciliations))
+        },
+    )
+
+
+def _kinds(findings: t.Iterable[t.Mapping[str, t.Any]] | None) -> dict[str, int]:
+    return dict(collections.Counter(str(finding.get("kind", "")) for finding in findings or ()))
+
+
+def _numbers(leaked: t.Mapping[str, t.Any] | None) -> dict[str, int]:
+    """How many of each; a writer may give their names instead."""
+    return {what: found if isinstance(found, int) else len(found or ()) for what, found in (leaked or {}).items()}
