@@ -16,6 +16,7 @@ import time
 import traceback
 import typing as t
 from dataclasses import dataclass, field
+from xml.parsers import expat
 
 from ansible.module_utils.basic import env_fallback
 
@@ -37,6 +38,8 @@ T = t.TypeVar("T")
 
 #: Seconds during which a lost connection is tried again; every call that we make may be made twice.
 PATIENCE_S = 10.0
+#: What pyVmomi makes of an answer that is no SOAP, such as the error page of a load balancer.
+NO_SOAP = "Raising a non-exception object"
 PRIVILEGES_REMEDY = (
     "Give the role of this user that privilege on the object (docs/privileges.md lists all that are needed)"
 )
@@ -158,11 +161,23 @@ class Client:
         self.close()
 
     def connect(self) -> None:
-        """Log in.
+        """Log in; for some seconds again when the connection breaks off or something else than vCenter answers.
 
         :raises BackendDownError: nothing answers, no such name, or a certificate that is not trusted.
         :raises AuthenticationError: vCenter refused the user or the password.
         """
+        started = self._clock()
+        while True:
+            try:
+                return self._connect()
+            except AutoscaleError:
+                raise
+            except Exception as error:  # pyVmomi raises bare Exception when the other side is no vCenter
+                if not _may_pass(error) or self._clock() - started > PATIENCE_S:
+                    raise self._connect_error(error) from error
+            self._sleep(0.5)
+
+    def _connect(self) -> None:
         settings = self.settings
         previous = socket.getdefaulttimeout()
         socket.setdefaulttimeout(settings.timeout)  # pyVmomi's version probe takes no timeout of its own
@@ -176,10 +191,6 @@ class Client:
                 httpConnectionTimeout=settings.timeout,
             )
             self.content = self._instance.RetrieveContent()
-        except AutoscaleError:
-            raise
-        except Exception as error:  # pyVmomi raises bare Exception when the other side is no vCenter
-            raise self._connect_error(error) from error
         finally:
             socket.setdefaulttimeout(previous)
 
@@ -196,7 +207,7 @@ class Client:
 
         :raises FaultError: vCenter refused; has the fault.
         :raises AuthenticationError: the session expired and a new login did not help.
-        :raises BackendDownError: no connection for ten seconds, or no answer within the timeout.
+        :raises BackendDownError: no connection or no vCenter for ten seconds, or no answer within the timeout.
         """
         started = self._clock()
         logged_in_again = False
@@ -211,7 +222,9 @@ class Client:
             except vmodl.MethodFault as fault:
                 said, remedy = describe_fault(fault)
                 raise FaultError(f"Could not {what}: {said}", fault, remedy=remedy) from fault
-            except (OSError, http.client.HTTPException) as error:
+            except Exception as error:
+                if not _unanswered(error):
+                    raise
                 if self._clock() - started > PATIENCE_S:
                     raise BackendDownError(
                         f"Could not {what}: the connection to vCenter {self.settings.where} was lost ({_text(error)})",
@@ -252,7 +265,9 @@ class Client:
             self.content.sessionManager.Login(settings.username, settings.password, None)
         except vmodl.MethodFault as error:
             raise self._expired(what) from error
-        except (OSError, http.client.HTTPException) as error:
+        except Exception as error:
+            if not _unanswered(error):
+                raise
             raise self._connect_error(error) from error
 
     def _expired(self, what: str) -> AuthenticationError:
@@ -289,10 +304,29 @@ class Client:
             cause = f"no answer within {settings.timeout:g} s"
         elif isinstance(error, ConnectionRefusedError):
             cause = "the connection was refused"
-        elif "is not a VIM server" in text:
+        elif "is not a VIM server" in text or "no SOAP" in text:
             cause = "what answers there is not a vCenter"
         return BackendDownError(f"Could not connect to vCenter {settings.where}: {cause}", remedy=remedy)
 
 
+def _unanswered(error: BaseException) -> bool:
+    """No usable answer came: the connection was lost, or something answered that does not speak SOAP."""
+    return isinstance(error, (OSError, http.client.HTTPException, expat.ExpatError)) or NO_SOAP in str(error)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a login that failed so may succeed a moment later: broken off, or the error page of a load balancer.
+
+    A port where nothing listens, a name, a certificate and a timeout are told at once.
+    """
+    text = _text(error)
+    if isinstance(error, (ConnectionRefusedError, TimeoutError, socket.gaierror)) or "timed out" in text:
+        return False
+    if isinstance(error, ssl.SSLError):
+        return "EOF" in text
+    return isinstance(error, vim.fault.HostConnectFault) or _unanswered(error) or "is not a VIM server" in text
+
+
 def _text(error: BaseException) -> str:
-    return str(getattr(error, "msg", None) or error or type(error).__name__).strip().rstrip(".")
+    said = str(getattr(error, "msg", None) or error or type(error).__name__).strip().rstrip(".")
+    return "the answer is no SOAP" if said.startswith(NO_SOAP) else said

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from urllib.parse import unquote
 
+from .._common._errors import AutoscaleError
 from ._client import Client, FaultError, vim, vmodl
 
 #: All keys that this collection writes into ``config.extraConfig`` start so.
@@ -188,7 +189,7 @@ class Inventory:
             )
             found = self._retrieve(filters)
         finally:
-            with contextlib.suppress(FaultError):
+            with contextlib.suppress(AutoscaleError):  # it ends with the session; what was read is not worse for it
                 self.client.call("close a view of the inventory", view.DestroyView)
         return _with_paths(found)
 

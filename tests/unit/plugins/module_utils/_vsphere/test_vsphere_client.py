@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 import typing as t
+from xml.parsers import expat
 
 import pytest
 from pyVmomi import vim, vmodl
@@ -69,8 +70,12 @@ def test_a_refused_new_login_is_an_error(client: FakeClient) -> None:
         client.call("read", Flaky(vim.fault.NotAuthenticated()))
 
 
+NO_SOAP = Exception("Raising a non-exception object:\n  Attributes: ")
+CUT = expat.ExpatError("no element found: line 1, column 0")
+
+
 @pytest.mark.parametrize(
-    "error", [ConnectionResetError("reset"), http.client.HTTPException("503 busy"), TimeoutError()]
+    "error", [ConnectionResetError("reset"), http.client.HTTPException("503 busy"), TimeoutError(), NO_SOAP, CUT]
 )
 def test_a_lost_connection_is_tried_again(client: FakeClient, world: FakeVCenter, error: BaseException) -> None:
     assert client.call("read", Flaky(error, error)) == "answer"
@@ -81,6 +86,43 @@ def test_a_vcenter_that_stays_away_is_down(client: FakeClient, world: FakeVCente
     with pytest.raises(BackendDownError, match=r"vc\.example\.org:443 was lost \(reset\).*Run again"):
         client.call("read", Flaky(*[ConnectionResetError("reset")] * 99))
     assert 10 < world.time < 12
+
+
+def test_an_error_page_instead_of_soap_is_no_traceback(client: FakeClient) -> None:
+    with pytest.raises(BackendDownError, match="was lost \\(the answer is no SOAP\\)"):
+        client.call("read", Flaky(*[NO_SOAP] * 99))
+
+
+def test_a_defect_of_ours_is_not_tried_again(client: FakeClient) -> None:
+    method = Flaky(KeyError("x"))
+    with pytest.raises(KeyError):
+        client.call("read", method)
+    assert method.calls == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError("reset"),
+        vim.fault.HostConnectFault(msg="reset"),
+        ssl.SSLEOFError(8, "EOF occurred"),
+        NO_SOAP,
+    ],
+)
+def test_a_login_that_was_broken_off_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, world: FakeVCenter, error: BaseException
+) -> None:
+    errors = [error, error]
+
+    class Instance:
+        def RetrieveContent(self) -> str:
+            return "content"
+
+    monkeypatch.setattr(_client, "SmartConnect", lambda **_kw: _raise(errors.pop()) if errors else Instance())
+    client = _client.Client(SETTINGS, clock=world.clock, sleep=world.sleep)
+    client.connect()
+    assert client.content == "content"
+    assert world.time == 1.0
 
 
 def test_a_fault_is_kept_for_those_who_can_read_it(client: FakeClient) -> None:
@@ -125,16 +167,17 @@ def certificate_error() -> ssl.SSLCertVerificationError:
         (certificate_error(), BackendDownError, "certificate is not trusted (self-signed certificate). Set ca_path"),
         (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]"), BackendDownError, "no TLS on that port"),
         (Exception("x:443 is down or is not a VIM server"), BackendDownError, "what answers there is not a vCenter"),
+        (NO_SOAP, BackendDownError, "what answers there is not a vCenter"),
         (vim.fault.HostConnectFault(msg="timed out"), BackendDownError, "no answer within 30 s"),
         (vim.fault.InvalidLogin(), AuthenticationError, "refused the login of autoscale@vsphere.local"),
         (vim.fault.NoPermission(), AuthenticationError, "in but not see anything"),
     ],
 )
 def test_why_there_is_no_session(
-    monkeypatch: pytest.MonkeyPatch, error: BaseException, kind: type[Exception], text: str
+    monkeypatch: pytest.MonkeyPatch, world: FakeVCenter, error: BaseException, kind: type[Exception], text: str
 ) -> None:
     monkeypatch.setattr(_client, "SmartConnect", lambda **_kw: _raise(error))
-    client = _client.Client(SETTINGS)
+    client = _client.Client(SETTINGS, clock=world.clock, sleep=world.sleep)
     with pytest.raises(kind, match=re.escape(text)) as caught:
         client.connect()
     assert "vc.example.org:443" in str(caught.value)
