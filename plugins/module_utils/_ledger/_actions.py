@@ -163,14 +163,19 @@ class Actions(Controls):
         detail: t.Mapping[str, t.Any] | None = None,
         *,
         members: t.Iterable[Row] = (),
+        removed: t.Sequence[str] = (),
         owner: str | None = None,
     ) -> Row:
-        """End the running step as done, set *members* as :meth:`update_members`, begin *step*; its row comes back."""
+        """End the running step as done, set *members* as :meth:`update_members`, begin *step*; its row comes back.
+
+        :param removed: names whose VMs are verified gone: rows and leases go (invariant 3).
+        """
         with self.write() as connection:
             action = self._hold(connection, ident, owner)
             self._end_running_step(connection, ident, "done", None)
             for row in members:
                 self._put_member(connection, action["group_name"], row)
+            self._remove_members(connection, action["group_name"], removed)
             last = connection.scalar(
                 sa.select(sa.func.max(tables.steps.c.ordinal)).where(tables.steps.c.action == ident)
             )

@@ -39,7 +39,7 @@ class Locks(Store):
     """Take, hold and free the lock of a group. Everything here runs inside the caller's transaction."""
 
     def _take(
-        self, connection: sa.Connection, group: str, ident: str, owner: str, ttl: float, attempt: int | None
+        self, connection: sa.Connection, group: str, ident: str, owner: str, ttl: float, attempt: int | None = None
     ) -> None:
         """Put the lock of *group* on *ident*; the caller has checked with :meth:`_check_free`."""
         now = self.clock()

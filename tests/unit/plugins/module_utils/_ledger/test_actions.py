@@ -68,7 +68,7 @@ def test_expired_lock_is_taken_over_and_the_old_action_is_lost(ledger, clock):
     ledger.lease_addresses("web-1", "web", ["web-a"], ["10.0.0.1"])
     ledger.begin_step("web-1", "clone")
     clock.tick(100)
-    assert start(ledger, owner="other") == "web-2"
+    assert start(ledger, direction="in", owner="other") == "web-2"
     lost = ledger.action("web-1")
     assert (lost["state"], lost["ended_at"]) == ("lost", clock.now)
     assert lost["steps"][0]["state"] == "failed"
@@ -83,7 +83,7 @@ def test_expired_lock_is_taken_over_and_the_old_action_is_lost(ledger, clock):
 def test_the_lost_play_is_stopped_at_its_next_entry(ledger, clock):
     start(ledger)
     clock.tick(101)
-    start(ledger)
+    start(ledger, direction="in")
     for entry in (
         lambda: ledger.heartbeat("web-1", "me", 100),
         lambda: ledger.begin_step("web-1", "clone"),
@@ -121,7 +121,7 @@ def test_same_ident_goes_on_after_a_crash(ledger, clock):
     start(ledger, ident="web-7", owner="old")
     ledger.record_plan("web-7", PLAN, [{"name": "web-a"}])
     ledger.begin_step("web-7", "clone")
-    clock.tick(10)
+    clock.tick(100)
     assert start(ledger, ident="web-7", owner="new") == "web-7"
     again = ledger.action("web-7")
     assert (again["started_at"], again["state"], again["owner"]) == (began, "running", "new")
@@ -176,12 +176,13 @@ def test_an_ident_belongs_to_one_group_and_direction(ledger):
 
 
 def test_check_start_changes_nothing(ledger):
-    ledger.check_start("web", "out")
+    assert ledger.check_start("web", "out") is None
     assert ledger.groups() == []
     start(ledger)
     with pytest.raises(ConflictError):
         ledger.check_start("web", "out")
-    ledger.check_start("web", "out", ident="web-1")
+    assert ledger.check_start("web", "out", ident="web-1", owner="me") == "web-1"
+    assert ledger.action("web-1")["state"] == "running"
 
 
 def test_unknown_action_is_named(ledger):

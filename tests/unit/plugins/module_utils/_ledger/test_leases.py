@@ -124,14 +124,17 @@ def test_what_was_leased_during_the_probe_is_not_leased_again(ledger, web, url, 
     assert ledger.lease_addresses(web, "web", ["a"], POOL, usable) == {"a": "10.0.0.2"}
 
 
-def test_a_play_that_lost_its_lock_during_the_probe_leases_nothing(ledger, web, clock):
+@pytest.mark.parametrize(("direction", "message"), [("in", "no longer runs"), ("out", "was taken over by other")])
+def test_a_play_that_lost_its_lock_during_the_probe_leases_nothing(ledger, web, clock, direction, message):
+    """Also when another play goes on with the very same action (invariant 6)."""
+
     def usable(address):
         clock.tick(200)
-        ledger.start_action("web", "out", owner="other", ttl=100)
+        ledger.start_action("web", direction, owner="other", ttl=100)
         return True
 
-    with pytest.raises(ConflictError, match="no longer runs"):
-        ledger.lease_addresses(web, "web", ["a"], POOL, usable)
+    with pytest.raises(ConflictError, match=message):
+        ledger.lease_addresses(web, "web", ["a"], POOL, usable, owner="me")
     assert ledger.leased_addresses() == set()
 
 
@@ -165,7 +168,7 @@ def phantoms(ledger, clock):
     ledger.lease_addresses(first, "web", ["a", "b"], POOL)
     ledger.update_members("web", [{"name": "b", "state": "launching"}])
     clock.tick(100)
-    second = ledger.start_action("web", "out", owner="me", ttl=10_000)
+    second = ledger.start_action("web", "in", owner="me", ttl=10_000)
     ledger.begin_step(second, "observe")
     return second
 
@@ -245,7 +248,7 @@ def test_a_preview_leaves_what_another_running_action_launches(ledger, phantoms,
 
 def test_who_lost_the_lock_gives_nothing_up(ledger, phantoms, clock):
     clock.tick(10_001)
-    ledger.start_action("web", "out", owner="me", ttl=10)
+    ledger.start_action("web", "out", owner="you", ttl=10)
     with pytest.raises(ConflictError, match="no longer runs"):
         ledger.release_unseen(phantoms, names=[], grace=GRACE)
     assert left(ledger) == ["a", "b"]
