@@ -8,7 +8,10 @@ and some inside a task, spread over a few labs side by side. After each kill one
 BIG-IP, the targets' file and the ledger's file then hold is compared with the end of the undisturbed run. Writes
 build/chaos/kills.json.
 
-``--only out --boundaries 5-9`` does a part, ``--inside`` only the kills inside tasks, ``--list`` only lists.
+The receiver, the dispatcher and Alertmanager are killed too, while an alert fires (services.py).
+
+``--only out --boundaries 5-9`` does a part, ``--inside`` only the kills inside tasks, ``--services`` only those of the
+services, ``--list`` only lists.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from chaos.services import SCENARIOS
 from chaos.worker import MOMENTS, SIZE_BEFORE, Kill, Pool, Result, Worker, own_environment
 from lab.build import build_go
 from lab.settings import REPO
@@ -40,7 +44,7 @@ def say(text: str) -> None:
 
 
 def plan_kills(boundaries: dict[str, list[dict[str, Any]]]) -> list[Kill]:
-    """Every boundary of both directions in turn, then the moments inside tasks, each with and without the module."""
+    """Every boundary of both directions in turn, then the moments inside tasks, then the services."""
     kills = []
     for number in range(max(len(rows) for rows in boundaries.values())):
         for direction, rows in boundaries.items():
@@ -52,6 +56,7 @@ def plan_kills(boundaries: dict[str, list[dict[str, Any]]]) -> list[Kill]:
         if not tasks:
             raise RuntimeError(f"no task of scale_{direction} uses {module}: moment {name} is out of date")
         kills += [Kill(direction, 0, tasks[0], name, everything) for everything in (False, True)]
+    kills += [Kill("out", 0, "", point, everything, part) for part, point, everything in SCENARIOS]
     return kills
 
 
@@ -61,7 +66,9 @@ def chosen(kills: list[Kill], options: argparse.Namespace) -> list[Kill]:
     numbers = range(int(first), int(last or first) + 1)
     rows = [kill for kill in kills if not options.only or kill.direction == options.only]
     if options.inside is not None:
-        return [kill for kill in rows if kill.inside and options.inside in kill.inside]
+        return [kill for kill in rows if kill.part == "play" and kill.inside and options.inside in kill.inside]
+    if options.services is not None:
+        return [kill for kill in rows if kill.part != "play" and options.services in kill.label]
     if options.boundaries:
         return [kill for kill in rows if kill.number in numbers]
     return rows
@@ -74,10 +81,13 @@ def work(worker: Worker, pool: Pool, results: list[Result], total: int) -> None:
         results.append(result)
         how = "with all its processes" if kill.everything else "alone"
         place = f"inside {kill.inside}, task" if kill.inside else f"at boundary {kill.number}, before"
+        what = f"scale_{kill.direction} killed {how} {place} {kill.task!r}"
+        if kill.part != "play":
+            what = f"{kill.part} killed {how} at {kill.inside}"
         verdict = f"MISS {result.misses}" if result.misses else "as undisturbed"
         say(
-            f"[{len(results)}/{total}] scale_{kill.direction} killed {how} {place} {kill.task!r}:"
-            f" promised {result.promised}, {verdict} ({result.seconds:.0f} s, lab {worker.index})"
+            f"[{len(results)}/{total}] {what}: promised {result.promised}, {verdict}"
+            f" ({result.seconds:.0f} s, lab {worker.index})"
         )
 
 
@@ -98,12 +108,15 @@ def prepare(workers: list[Worker]) -> dict[str, list[dict[str, Any]]]:
 
 def table(results: list[Result]) -> None:
     """For people: one line a kill."""
-    print(f"\n{'kill':<24} {'with':<6} {'promised':<9} {'seconds':>7}  task, and what was amiss")
-    order = sorted(results, key=lambda row: (row.kill.direction != "out", bool(row.kill.inside), row.kill.number))
+    print(f"\n{'kill':<24} {'with':<6} {'promised':<10} {'seconds':>7}  task, and what was amiss")
+    order = sorted(
+        results, key=lambda row: (row.kill.part, row.kill.direction == "in", row.kill.inside, row.kill.number)
+    )
     for row in order:
         who = "all" if row.kill.everything else "play"
         misses = "  MISS: " + "; ".join(row.misses)[:300] if row.misses else ""
-        print(f"{row.kill.label:<24} {who:<6} {row.promised:<9} {row.seconds:7.1f}  {row.kill.task}{misses}")
+        what = row.kill.task or row.kill.part
+        print(f"{row.kill.label:<24} {who:<6} {row.promised:<10} {row.seconds:7.1f}  {what}{misses}")
 
 
 def main() -> int:
@@ -113,6 +126,7 @@ def main() -> int:
     parser.add_argument(
         "--inside", nargs="?", const="", help="only kills inside tasks, those whose name holds this text"
     )
+    parser.add_argument("--services", nargs="?", const="", help="only the services, those whose label has this text")
     parser.add_argument("--labs", default=",".join(map(str, LABS)), help="LAB_INDEX of the labs to use")
     parser.add_argument("--list", action="store_true", help="list the boundaries and stop")
     options = parser.parse_args()
@@ -137,7 +151,8 @@ def main() -> int:
         for worker in workers:
             worker.site.down()
     table(results)
-    whole = not (options.only or options.boundaries or options.inside is not None)
+    parts = (options.only, options.boundaries, options.inside, options.services)
+    whole = all(part is None for part in parts)
     missed = [result for result in results if result.misses]
     untouched = sum(1 for result in results if result.promised == "nothing")
     summary = {

@@ -26,9 +26,18 @@ from lab.supervisor import Lab
 INVENTORY = REPO / "inventories" / "lab" / "hosts.yml"
 CALLBACKS = Path(__file__).resolve().parent / "callback"
 GROUP = "web"
-# Short, so that many runs fit; a group rests shorter than a run takes, as no run here says ignore_cooldown.
+# Short, so that many runs fit; a group rests shorter than a run takes, as no run here says ignore_cooldown. The
+# thresholds are out of reach: what signals there are, the tests make.
 SPEC = {
     "cooldown": {"out": 1, "in": 1},
+    "policies": [
+        {
+            "type": "threshold",
+            "window": 5,
+            "out": {"cpu": 99, "memory": 99, "for": 3},
+            "in": {"cpu": 1, "memory": 1, "for": 3},
+        }
+    ],
     "scale_in": {"victim": "newest", "drain_timeout": 8, "shutdown_timeout": 5},
 }
 TIMES = {"clone_s": 0.4, "boot_s": 0.4, "shutdown_s": 0.3}
@@ -62,11 +71,11 @@ class Site(Outside):
         self.base = self.settings.base_members
 
     # ---- up and down -------------------------------------------------------------------------------------------------
-    def up(self) -> None:
-        """A fresh lab, and ``configure``."""
+    def up(self, changes: Mapping[str, Any] | None = None) -> None:
+        """A fresh lab, and ``configure``; *changes* to the group on top of this site's own."""
         self.runner.down(quiet=True)
         super().__init__(self.runner.up())
-        self.settings.write_group(self.spec)
+        self.settings.write_group({**self.spec, **(changes or {})})
         self.must(self.play("configure", "configure"))
 
     def down(self) -> None:

@@ -18,13 +18,15 @@ from collections.abc import Callable
 from typing import Any
 
 from .callback.kill_at import kill_run
+from .services import SPEC as SERVICES_SPEC
+from .services import Services
 from .site_kit import Site, until
 
 PLAYS = {"out": "scale_out", "in": "scale_in"}
 SIZE_BEFORE = {"out": 0, "in": 1}  # members made, before an undisturbed run
 SIZE_AFTER = {"out": 1, "in": 0}
 LOCK_TTL_S = 3
-RECONCILE = {"lock_wait": 30}
+RECONCILE = {"lock_wait": 30}  # seconds; the lock of a killed play runs out in LOCK_TTL_S
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +36,10 @@ class Kill:
     :param direction: ``out`` or ``in``.
     :param number: the boundary, from 1; 0 for a kill inside a task.
     :param task: name of the task before which, or in which, the play dies.
-    :param inside: name of the moment inside the task (see MOMENTS); empty at a boundary.
+    :param inside: name of the moment inside the task (see MOMENTS), or of the point where a service dies (see
+        services.py); empty at a boundary.
     :param everything: the play's other processes die too; else the module that runs goes on without its play.
+    :param part: who dies: ``play``, ``receiver``, ``dispatcher``, ``alertmanager``.
     """
 
     direction: str
@@ -43,9 +47,12 @@ class Kill:
     task: str
     inside: str = ""
     everything: bool = False
+    part: str = "play"
 
     @property
     def label(self) -> str:
+        if self.part != "play":
+            return f"{self.part}-{self.inside}{'-all' if self.everything else ''}"
         if self.inside:
             return f"{self.direction}-{self.inside}{'-all' if self.everything else ''}"
         return f"{self.direction}-{self.number:02d}"
@@ -106,7 +113,7 @@ class Worker:
         self.index = index
         self.site = Site(index, out)
         self.say = say
-        self.size = 0
+        self.size: int | None = 0  # members made; None: nobody knows, the lab has to be made anew
         self.ends: dict[str, dict[str, Any]] = {}  # direction -> state after an undisturbed run
 
     def up(self) -> None:
@@ -140,9 +147,10 @@ class Worker:
         began = time.monotonic()
         result = Result(kill, worker=self.index)
         try:
-            if self.size != SIZE_BEFORE[kill.direction]:
-                self.undisturbed("out" if kill.direction == "in" else "in")
-            self._attempt(kill, result)
+            if kill.part == "play":
+                self._attempt(kill, result)
+            else:
+                self._serve(kill, result)
         except Exception:
             result.misses.append(traceback.format_exc(limit=4))
         if result.misses:
@@ -152,11 +160,38 @@ class Worker:
         return result
 
     def _attempt(self, kill: Kill, result: Result) -> None:
-        site = self.site
-        before, last = site.history(), _last_event(site)
+        """Kill a play."""
+        if self.size is None:
+            self.up()
+        if self.size != SIZE_BEFORE[kill.direction]:
+            self.undisturbed("out" if kill.direction == "in" else "in")
+        before, last = self.site.history(), _last_event(self.site)
         self._killed(kill, result)
-        after_kill = self._journal(last)
-        result.promised = after_kill["promised"]
+        result.promised, names = self._journal(last)
+        self._reconcile_and_compare(kill, result, before, last, names)
+
+    def _serve(self, kill: Kill, result: Result) -> None:
+        """Kill a service, in a fresh lab with a cooldown of its own."""
+        self.size = None
+        self.site.up(SERVICES_SPEC)
+        services = Services(self.site, kill.label)
+        try:
+            services.scenario(kill.part, kill.inside, kill.everything)
+        finally:
+            services.close()
+        result.promised = "one action"
+        self._reconcile_and_compare(kill, result, {"cloned": [], "removed": []}, 0, [])
+        self.size = None
+
+    def _reconcile_and_compare(
+        self, kill: Kill, result: Result, before: dict[str, list[str]], last: int, names: list[str]
+    ) -> None:
+        """One reconcile, then everything as in an undisturbed run.
+
+        :param before: what vCenter had done before the kill; *last*: number of the last event then.
+        :param names: VMs that the stored plan of the killed play named.
+        """
+        site = self.site
         play = site.play("reconcile", f"{kill.label}-reconcile", RECONCILE)
         if play.rc:
             result.misses.append(f"reconcile ended with {play.rc}")
@@ -166,7 +201,7 @@ class Worker:
         state = site.settled(self.ends[kill.direction if acted else other])
         result.misses += _differences(self.ends[kill.direction if acted else other], state)
         result.leaked = site.leaked(expected)
-        self._compare_history(kill, result, before, acted, after_kill["names"])
+        self._compare_history(kill, result, before, acted, names)
         self._compare_events(kill, result, last, acted)
         self.size = expected
 
@@ -207,7 +242,7 @@ class Worker:
                 process.kill()
                 process.wait()
 
-    def _journal(self, last: int) -> dict[str, Any]:
+    def _journal(self, last: int) -> tuple[str, list[str]]:
         """How far the action of the killed play is in the ledger, and the VM names that it speaks of."""
         rows = self.site.rows(
             "select ident, state, plan from actions where state = 'running' and direction != 'reconcile'"
@@ -215,10 +250,8 @@ class Worker:
         if rows:
             plan = json.loads(rows[0]["plan"]) if rows[0]["plan"] else None
             names = [row["name"] for key in ("launches", "victims") for row in (plan or {}).get(key) or ()]
-            return {"promised": "planned" if plan else "started", "names": names}
-        if _last_event(self.site) > last:
-            return {"promised": "ended", "names": []}
-        return {"promised": "nothing", "names": []}
+            return "planned" if plan else "started", names
+        return ("ended" if _last_event(self.site) > last else "nothing"), []
 
     def _compare_history(
         self, kill: Kill, result: Result, before: dict[str, list[str]], acted: bool, names: list[str]
@@ -242,8 +275,9 @@ class Worker:
         if len(done) != int(acted):
             result.misses.append(f"{len(done)} actions of scale_{kill.direction} succeeded, not {int(acted)}")
         result.repeated += max(0, len(done) - 1)
+        allowed = [("reconcile", "succeeded"), *([] if kill.part == "play" else [("scale_out", "refused")])]
         for row in rows:
-            if row not in done and (row["kind"], row["result"]) != ("reconcile", "succeeded"):
+            if row not in done and (row["kind"], row["result"]) not in allowed:
                 result.misses.append(f"another event: {row['kind']}, {row['code']}, {row['result']}, {row['message']}")
 
     # ---- when it went wrong ------------------------------------------------------------------------------------------
@@ -294,11 +328,12 @@ class Pool:
         self._kills = list(kills)
         self._lock = threading.Lock()
 
-    def take(self, size: int) -> Kill | None:
+    def take(self, size: int | None) -> Kill | None:
         """One that fits a group with *size* members made, else any; ``None`` when none is left."""
         with self._lock:
-            fitting = [kill for kill in self._kills if SIZE_BEFORE[kill.direction] == size]
-            kill = next(iter(fitting or self._kills), None)
+            plays = [kill for kill in self._kills if kill.part == "play"]
+            fitting = [kill for kill in plays if SIZE_BEFORE[kill.direction] == size]
+            kill = next(iter(fitting or plays or self._kills), None)
             if kill:
                 self._kills.remove(kill)
             return kill
@@ -316,7 +351,7 @@ def _in_task(site: Site, label: str, module: str) -> bool:
 
 
 def _last_event(site: Site) -> int:
-    return site.rows("select coalesce(max(id), 0) as id from events")[0]["id"]
+    return max((row["id"] for row in site.rows("select id from events")), default=0)
 
 
 def _differences(wanted: dict[str, Any], state: dict[str, Any]) -> list[str]:
