@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._planning import (
     GroupSpec,
+    Member,
     Observed,
     Plan,
     quarantine_room,
@@ -23,7 +24,8 @@ def resume(stored: t.Mapping[str, t.Any], spec: GroupSpec, observed: Observed) -
     """The plan that action goes on with: never more than it first said, and within the bounds as they are now.
 
     A launch whose VM exists is always kept, so that it is finished or undone; a victim that is already out of service
-    is always kept, so that its removal ends. The others stay as far as the group has room (invariants 1 and 2).
+    is always kept, so that its removal ends, unless it was protected meanwhile. The others stay as far as the group
+    has room (invariants 1 and 2).
     Quarantined members that were to be deleted first still are, and give room as far as they are still there.
 
     A launch that is dropped keeps its row and its lease, as the interrupted run may have asked for its clone, which
@@ -42,7 +44,7 @@ def _resume_out(plan: Plan, spec: GroupSpec, observed: Observed) -> Plan:
     names = {launch.name for launch in plan.launches}
     # A VM that the ledger knows and vCenter does not show was made: its name is asked for again, and no second one.
     made = [launch for launch in plan.launches if launch.name in members and members[launch.name].moid]
-    evicted = [row for row in plan.evictions if row.name in members and members[row.name].quarantined]
+    evicted = [row for row in plan.evictions if _still_evicted(members.get(row.name))]
     leaving = {row.name for row in evicted}
     if observed.owned is None or observed.registered is None:
         room = 0
@@ -59,6 +61,11 @@ def _resume_out(plan: Plan, spec: GroupSpec, observed: Observed) -> Plan:
     return _less(plan, len(kept), 1, launches=kept)
 
 
+def _still_evicted(member: Member | None) -> bool:
+    """Whether its VM or its row is still there and may go. One that is deleted already has to leave the ledger."""
+    return member is not None and member.quarantined and not member.protected
+
+
 def _resume_in(plan: Plan, spec: GroupSpec, observed: Observed) -> Plan:
     members = {member.name: member for member in observed.members}
     if observed.in_service is None or observed.registered is None:
@@ -68,6 +75,8 @@ def _resume_in(plan: Plan, spec: GroupSpec, observed: Observed) -> Plan:
     kept = []
     for victim in plan.victims:
         now = members.get(victim.name)
+        if now is not None and (now.protected or now.base):
+            continue  # somebody protected it meanwhile (invariant 10); a reconcile puts it back
         if now is not None and now.in_service:
             if spare <= 0:
                 continue

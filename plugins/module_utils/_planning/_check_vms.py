@@ -31,6 +31,12 @@ def check_vms(draft: Draft) -> None:
             continue
         if (case.row or {}).get("missing_since") is not None:
             draft.note(case, missing_since=None)
+        if case.row is not None and case.address and case.name not in draft.survey.lease_of:
+            draft.adopt_case(case, case.state)
+            draft.find(
+                "vm_unknown", "vm", case.name, case.address, repair="adopt",
+                message=f"{case.name} has address {case.address} and the ledger holds no lease of it: leased again",
+            )  # fmt: skip
         if case.member.quarantined:
             _check_quarantined(draft, case)
         elif _is_half_made(draft, case):
@@ -50,12 +56,6 @@ def _is_half_made(draft: Draft, case: Case) -> bool:
         )  # fmt: skip
     else:
         state = case.state or "in_service"
-        if case.address and case.name not in draft.survey.lease_of:
-            draft.adopt_case(case, state)
-            draft.find(
-                "vm_unknown", "vm", case.name, case.address, repair="adopt",
-                message=f"{case.name} has address {case.address} and the ledger holds no lease of it: leased again",
-            )  # fmt: skip
     if state == "in_service":
         _check_serving(draft, case)
     elif state == "draining":
