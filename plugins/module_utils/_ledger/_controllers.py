@@ -26,14 +26,19 @@ KEEP_CONTROLLER_S = 86400.0
 class Controllers(Store):
     """Controllers that share the ledger, and its history."""
 
-    def controller_alive(self, node: str, ttl: float) -> None:
-        """Say that *node* dispatches, for *ttl* seconds from now."""
+    def controller_alive(self, node: str, ttl: float) -> bool:
+        """Say that *node* dispatches, for *ttl* seconds from now.
+
+        :returns: whether it had been heard of in time: ``False`` for a new one, and for one that was away for so long
+            that others may have taken its actions over.
+        """
         with self.write() as connection:
             now = self.clock()
             known = one(connection, tables.controllers, tables.controllers.c.node == node)
             again = known is not None and known["expires_at"] > now
             values = {"heartbeat_at": now, "expires_at": now + ttl} | ({} if again else {"started_at": now})
             self.upsert(connection, tables.controllers, {"node": node}, values)
+            return again
 
     def controllers(self) -> list[Row]:
         """``node, started_at, heartbeat_at, expires_at, alive``; by name."""
