@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import typing as t
 
@@ -18,6 +19,9 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Le
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._actions import DEFAULT_TTL_S, MEMBER_STATES
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._locks import iso
 from ansible_collections.onprem.autoscale.plugins.module_utils._planning import GroupSpec, free_addresses, parse_spec
+from ansible_collections.onprem.autoscale.plugins.plugin_utils._begin import begin
+from ansible_collections.onprem.autoscale.plugins.plugin_utils._heartbeat import start_heartbeat
+from ansible_collections.onprem.autoscale.plugins.plugin_utils._launch_count import begin_probe, breaker_after
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._ledger_action import Args, LedgerAction, default_owner
 
 CHECK_MODE_NAME = "check-mode"
@@ -35,7 +39,10 @@ class ActionModule(LedgerAction):
         "name": {"type": "str"},
         "owner": {"type": "str"},
         "lock_ttl": {"type": "int", "default": int(DEFAULT_TTL_S)},
-        "direction": {"type": "str", "choices": ["out", "in"]},
+        "lock_wait": {"type": "int"},
+        "attempt": {"type": "int"},
+        "takeover": {"type": "bool", "default": False},
+        "direction": {"type": "str", "choices": ["out", "in", "reconcile"]},
         "source": {"type": "str", "default": "person", "choices": ["alert", "schedule", "person", "sweep"]},
         "reason": {"type": "str", "default": ""},
         "spec": {"type": "dict"},
@@ -56,6 +63,15 @@ class ActionModule(LedgerAction):
             },
         },
         "removed": {"type": "list", "elements": "str", "default": []},
+        "quarantined": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {"name": {"type": "str", "required": True}, "note": {"type": "str", "default": ""}},
+        },
+        "launched": {"type": "int", "default": 0},
+        "launch_failures": {"type": "list", "elements": "dict", "default": []},
+        "quiet": {"type": "bool", "default": False},
         "code": {"type": "str", "default": ""},
         "message": {"type": "str", "default": ""},
         "count_after": {"type": "int"},
@@ -92,26 +108,21 @@ class ActionModule(LedgerAction):
     # ---- states
 
     def _started(self, ledger: Ledger, args: Args) -> Result:
+        if not self.check_mode:
+            started = begin(ledger, args)
+            start_heartbeat(args["ledger"], started["name"], args["owner"], float(args["lock_ttl"]), os.getppid())
+            return {"changed": True, "owner": args["owner"], **started}
         group, name = args["group"], args["name"]
         found = ledger.action(name) if name else None
-        if self.check_mode:
-            ledger.check_start(group, args["direction"], ident=name)
-            started_at = found["started_at"] if found else time.time()
-            name = name or CHECK_MODE_NAME
-        else:
-            name = ledger.start_action(
-                group,
-                args["direction"],
-                ident=name,
-                owner=args["owner"],
-                ttl=args["lock_ttl"],
-                source=args["source"],
-                reason=args["reason"],
-            )
-            # What runs until the plan is there: looking at the backends and deciding.
-            ledger.begin_step(name, "observe", owner=args["owner"])
-            started_at = ledger.action(name)["started_at"]
-        return {"changed": True, "name": name, "owner": args["owner"], "started_at": started_at, "resumed": bool(found)}
+        ledger.check_start(group, args["direction"], ident=name)
+        return {
+            "changed": True,
+            "name": name or CHECK_MODE_NAME,
+            "direction": args["direction"],
+            "owner": args["owner"],
+            "started_at": found["started_at"] if found else time.time(),
+            "resumed": bool(found),
+        }
 
     def _observed(self, ledger: Ledger, args: Args) -> Result:
         if args["vms"] is None:
@@ -140,6 +151,7 @@ class ActionModule(LedgerAction):
         if not self.check_mode:
             ledger.begin_step(name, "decide", owner=args["owner"])
             ledger.record_plan(name, plan, self._victim_rows(plan), owner=args["owner"])
+            begin_probe(ledger, spec, plan)
         if wanted:
             if not self.check_mode:
                 ledger.begin_step(name, "lease", owner=args["owner"])
@@ -163,6 +175,8 @@ class ActionModule(LedgerAction):
             ledger.begin_step(
                 args["name"], args["step"], args["detail"], members=args["members"] or (), owner=args["owner"]
             )
+            if args["removed"]:
+                ledger.release_leases(args["group"], args["removed"])
         return {"changed": True, "name": args["name"], "step": args["step"]}
 
     def _ended(self, ledger: Ledger, args: Args) -> Result:
@@ -182,9 +196,14 @@ class ActionModule(LedgerAction):
             count_after=args["count_after"],
             members=args["members"],
             removed=args["removed"],
+            quarantined=args["quarantined"],
+            breaker=breaker_after(ledger, args),
+            quiet=args["quiet"],
             owner=args["owner"],
             **self._rest(args, action, plan),
         )
+        if event.get("breaker_opened"):
+            event["breaker"] = ledger.controls(args["group"])["breaker"]
         return {"changed": action["state"] == "running", "name": args["name"], "event": event}
 
     # ---- pieces
@@ -244,7 +263,9 @@ class ActionModule(LedgerAction):
             {
                 "name": row["name"],
                 "address": leases[row["name"]],
-                "marks": {
+                # A VM that is there already keeps the marks that it was made with.
+                "marks": row.get("marks")
+                or {
                     "group": group,
                     "action": name,
                     "address": leases[row["name"]],
@@ -267,6 +288,8 @@ class ActionModule(LedgerAction):
             return {"cooldown_until": args["cooldown_until"]}
         if args["cooldown"] is not None:
             return {"cooldown": args["cooldown"] or None}
+        if action["direction"] not in ("out", "in"):
+            return {}
         if args["state"] == "refused":
             return {"cooldown_until": plan.get("cooldown_until")}
         if args["spec"]:

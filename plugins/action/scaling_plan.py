@@ -17,6 +17,7 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._planning import 
     observe,
     parse_spec,
 )
+from ansible_collections.onprem.autoscale.plugins.plugin_utils._launch_count import controls_of
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._ledger_action import Args, LedgerAction
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._resume import resume
 
@@ -72,5 +73,12 @@ class ActionModule(LedgerAction):
             plan = resume(stored, spec, observed)
         else:
             until = ledger.cooldowns(spec.name)
-            plan = decide(spec, observed, Cooldowns(until.get("out"), until.get("in")), signal, now)
+            plan = decide(
+                spec,
+                observed,
+                Cooldowns(until.get("out"), until.get("in")),
+                signal,
+                now,
+                controls_of(ledger, spec.name),
+            )
         return {"plan": plan.as_dict(), "resumed": bool(stored), "observed": observed.as_dict()}

@@ -48,8 +48,30 @@ def _rest(group: t.Mapping[str, t.Any], direction: str) -> str:
     return f"{remaining:.0f} s" if remaining else "ready"
 
 
+def _guards(group: t.Mapping[str, t.Any]) -> list[str]:
+    """What holds the group back, and what the last reconcile found."""
+    lines = []
+    breaker = group.get("breaker") or {}
+    if breaker.get("state", "closed") != "closed":
+        reasons = sorted({row["reason"] for row in breaker["failures"] if row.get("reason")})
+        lines.append(
+            f"  breaker {breaker['state']} since {_clock(breaker['opened_at'])}, {len(breaker['failures'])} launches failed;"
+            f" one may try from {_clock(breaker['probe_at'])}{': ' + '; '.join(reasons) if reasons else ''}"
+        )
+    lines += [
+        f"  suspended {row['process']} since {_clock(row['since'])} by {row['by']}{': ' + row['reason'] if row['reason'] else ''}"
+        for row in group.get("suspended") or ()
+    ]
+    last = group.get("reconciled")
+    if last:
+        leaked = {what: count for what, count in (last["leaked"] or {}).items() if count}
+        leaks = ", ".join(f"{count} {what}" for what, count in leaked.items()) or "nothing"
+        lines.append(f"  reconciled {_clock(last['at'])}: {len(last['findings'] or ())} findings, {leaks} leaked")
+    return lines
+
+
 def status_lines(group: t.Mapping[str, t.Any]) -> list[str]:
-    """A head line, one line a member, one line an event."""
+    """A head line, what holds the group back, one line a member, one line an event."""
     spec, lock = group.get("spec") or {}, group.get("lock")
     size = spec.get("size") or {}
     bounds = f", min {size['min']}, max {size['max']}" if size else ""
@@ -59,9 +81,10 @@ def status_lines(group: t.Mapping[str, t.Any]) -> list[str]:
         f" out {_rest(group, 'out')}, in {_rest(group, 'in')};"
         f" {'locked by ' + str(lock['action']) if lock else 'idle'}"
     ]
+    lines += _guards(group)
     lines += [
         f"  member {row['name']:<28} {row.get('address') or '-':<16} {row['state']:<10}"
-        f" since {_clock(row['created_at'])}"
+        f" since {_clock(row['created_at'])}{'  ' + row['note'] if row.get('note') else ''}"
         for row in group["members"]
     ]
     lines += [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: scaling_action
-short_description: Journal a scale-out or scale-in of a group
+short_description: Journal an action of a scaling group
 version_added: 0.1.0
 description:
   - Takes the lock of a scaling group, records each step of the action before and after it happens, leases
@@ -22,8 +22,9 @@ options:
     required: true
   state:
     description:
-      - V(started) takes the lock and opens the action. With O(name) of an action that was interrupted it goes on
-        with that action and its stored start time.
+      - V(started) takes the lock and opens the action. An action of the same O(direction) that was cut off goes on, with its
+        stored start time and plan. With O(direction=reconcile) one of either direction goes on, see RV(direction).
+        From then on a small process prolongs the lock until C(ansible-playbook) ends, however it ends.
       - V(observed) gives up launches of earlier actions that died before their VMs came to be - members that are
         planned or launching, whose action no longer runs, and that O(vms) do not show. Their rows and leases go, so
         that they no longer count as owned. Use it right after vCenter was read. A member whose last entry, or whose
@@ -50,14 +51,33 @@ options:
     type: str
   lock_ttl:
     description:
-      - Seconds until the lock expires, counted from the last entry. Longer than the longest step.
+      - Seconds until the lock expires once nobody prolongs it any more. While C(ansible-playbook) lives it is prolonged every
+        quarter of that, also during a long step; not while that process is stopped.
     type: int
-    default: 1800
+    default: 120
+  lock_wait:
+    description:
+      - Seconds to wait for a lock that another action holds; used with O(state=started).
+      - If not set, a scale-out or scale-in does not wait, and a reconcile waits as long as the holder shows no life.
+    type: int
+    version_added: 0.2.0
+  attempt:
+    description:
+      - How often this action was launched, counted by the dispatcher. A lock that still lives is handed to a higher attempt of
+        the same action, as its dispatcher knows that the earlier one is dead; a lower one is refused for ever.
+    type: int
+    version_added: 0.2.0
+  takeover:
+    description:
+      - Take the lock of the action O(name) although it still lives. Only for people who know that its play is dead.
+    type: bool
+    default: false
+    version_added: 0.2.0
   direction:
     description:
       - Direction of the action. Required with O(state=started).
     type: str
-    choices: [out, in]
+    choices: [out, in, reconcile]
   source:
     description:
       - Who or what triggered the action; used with O(state=started).
@@ -125,13 +145,48 @@ options:
       state:
         description: Its state.
         type: str
-        choices: [planned, launching, in_service, draining, removed, failed]
+        choices: [planned, launching, in_service, draining, removed, failed, quarantined]
   removed:
     description:
-      - Names of members whose VMs are verified gone. Their addresses are free again. Used when an action ends.
+      - Names of members whose VMs are verified gone. Their addresses are free again.
     type: list
     elements: str
     default: []
+  quarantined:
+    description:
+      - Members whose launch failed and whose VM is kept for diagnosis. They keep their addresses. Used when an action ends.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the member.
+        type: str
+        required: true
+      note:
+        description: Why.
+        type: str
+        default: ""
+    version_added: 0.2.0
+  launched:
+    description:
+      - How many members of the action serve. With O(launch_failures) and O(spec) it feeds the group's breaker.
+    type: int
+    default: 0
+    version_added: 0.2.0
+  launch_failures:
+    description:
+      - What P(onprem.autoscale.launch_failures#filter) returns. Each one counts; enough of them open the breaker.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.2.0
+  quiet:
+    description:
+      - Leave no event and no action behind; for a reconcile that found nothing.
+    type: bool
+    default: false
+    version_added: 0.2.0
   code:
     description:
       - Short code of the result in the event. If not set, that of the plan.
@@ -249,6 +304,12 @@ started_at:
   description: When the action was first started, in seconds since the epoch; kept when it is interrupted and goes on.
   returned: O(state=started)
   type: float
+direction:
+  description:
+    - Direction of the action. After O(direction=reconcile) it is V(out) or V(in) when such an action was cut off; run that one
+      to its end, then begin again.
+  returned: O(state=started)
+  type: str
 resumed:
   description: Whether the action had been started before.
   returned: O(state=started)
@@ -282,6 +343,7 @@ event:
       C(source), C(reason), C(code), C(result), C(message), C(owner), C(members) (C(name), C(address), C(state)),
       C(count_before), C(count_after) and C(steps) (C(step), C(state), C(started_at), C(ended_at), C(seconds),
       C(detail)).
+    - C(breaker_opened) and C(breaker) when this end opened the group's breaker.
     - Times are seconds since the epoch.
   returned: when an action ends
   type: dict
@@ -292,8 +354,8 @@ answers:
   sample: {10.255.48.221: 10.255.48.221 accepts connections on TCP port 22}
 code:
   description:
-    - Why the task failed, where a play can act on it - V(locked), V(lock_lost), V(ended), V(other_action),
-      V(other_plan), V(no_address).
+    - Why the task failed, where a play can act on it - V(locked), V(lock_lost), V(stale_attempt), V(ended),
+      V(other_action), V(other_plan), V(no_address).
   returned: failure
   type: str
 """

@@ -78,7 +78,9 @@ groups:
       type: dict
       returned: success
     members:
-      description: C(name), C(action), C(address), C(moid), C(state), C(created_at), C(updated_at).
+      description:
+        - C(name), C(action), C(address), C(moid), C(state), C(created_at), C(updated_at), C(unhealthy_since), C(missing_since),
+          C(quarantined_at), C(note).
       type: list
       elements: dict
       returned: success
@@ -106,6 +108,19 @@ groups:
       returned: success
     counts:
       description: Number of C(members), of C(leases), and of members in each state.
+      type: dict
+      returned: success
+    breaker:
+      description: C(state) (V(closed), V(open), V(probing)), C(failures), C(opened_at), C(probe_at), C(probes); or null.
+      type: dict
+      returned: success
+    suspended:
+      description: Suspended processes with C(process), C(since), C(by), C(reason).
+      type: list
+      elements: dict
+      returned: success
+    reconciled:
+      description: The last reconcile - C(action), C(at), C(findings), C(leaked); or null.
       type: dict
       returned: success
     work:

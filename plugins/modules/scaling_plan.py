@@ -134,7 +134,7 @@ plan:
     code:
       description:
         - One of V(scale_out), V(scale_in), V(at_max), V(at_min), V(cooldown), V(disabled), V(no_victim),
-          V(unknown_state).
+          V(unknown_state), V(suspended), V(breaker_open).
       type: str
       returned: success
     direction:
@@ -166,6 +166,15 @@ plan:
       description: Members to remove, with C(name), C(address), C(moid) and what was seen of them.
       type: list
       elements: dict
+      returned: success
+    evictions:
+      description: Quarantined members to delete first, as the launches need their room.
+      type: list
+      elements: dict
+      returned: success
+    quarantine:
+      description: How many of the launches may stay in quarantine when they fail.
+      type: int
       returned: success
     cooldown_until:
       description: Seconds since the epoch; set when this refusal itself starts a cooldown (V(at_max), V(at_min)).

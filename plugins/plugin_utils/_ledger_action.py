@@ -11,11 +11,13 @@ SQLAlchemy is imported once a run and not once a task.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import traceback
 import typing as t
+from pathlib import Path
 
 from ansible.module_utils.basic import env_fallback
 from ansible.plugins.action import ActionBase
@@ -34,8 +36,14 @@ def plain(value: t.Any) -> t.Any:
 
 
 def default_owner() -> str:
-    """Who runs this play: host and process of ``ansible-playbook`` (tasks run in its children)."""
-    return f"{platform.node()}/{os.getppid()}"
+    """Who runs this play: host and process of ``ansible-playbook`` (tasks run in its children).
+
+    Where the kernel tells, with the time that it started: a later process with the same number is another owner.
+    """
+    process = str(os.getppid())
+    with contextlib.suppress(OSError, IndexError):
+        process += "@" + Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    return f"{platform.node()}/{process}"
 
 
 class LedgerAction(ActionBase):

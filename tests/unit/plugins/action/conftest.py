@@ -42,7 +42,16 @@ def url(tmp_path):
 
 
 @pytest.fixture
-def run(url, monkeypatch):
+def heartbeats(monkeypatch):
+    """The heartbeats that were asked for; none is started: these tests have no play that it could watch."""
+    asked = []
+    module = importlib.import_module(f"{ACTIONS}.scaling_action")
+    monkeypatch.setattr(module, "start_heartbeat", lambda *args: asked.append(args))
+    return asked
+
+
+@pytest.fixture
+def run(url, monkeypatch, heartbeats):
     """``run("scaling_action", {...}, check_mode=False, diff=False)`` -> the task's result."""
     monkeypatch.setenv("ONPREM_AUTOSCALE_LEDGER", url)
 

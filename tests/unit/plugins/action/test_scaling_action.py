@@ -256,6 +256,7 @@ def test_a_whole_action_in_and_out(act, started, spec, info):
         "in_service": 1,
         "draining": 0,
         "failed": 0,
+        "quarantined": 0,
     }
 
 

@@ -64,7 +64,8 @@ def test_names_come_from_the_stored_start(plan, start):
     began = start()["started_at"]
     stamp = time.strftime("%Y%m%d%H%M%S", time.gmtime(began))
     for alias in ("name", "action"):
-        assert plan(**{alias: "web-1"})["plan"]["launches"] == [{"name": f"web-{stamp}", "slot": 1}]
+        (launch,) = plan(**{alias: "web-1"})["plan"]["launches"]
+        assert (launch["name"], launch["slot"]) == (f"web-{stamp}", 1)
 
 
 def test_cooldown_is_read_from_the_ledger(plan, start, run):
