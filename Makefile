@@ -40,7 +40,7 @@ setup: $(VENV)/.stamp $(COLLECTION)/galaxy.yml ## Virtual environment and the co
 	  $(BIN) $(VIEW):$(CURDIR)/tests $(VIEW) $(CURDIR)/ansible.cfg > $(BUILD)/env
 
 # ---- the lab ---------------------------------------------------------------------------------------------------------
-.PHONY: lab lab-down lab-status demo bench
+.PHONY: lab lab-down lab-status demo demo-chaos bench
 lab: setup ## Start the lab on loopback (vCenter simulator, guests, BIG-IP emulator, Prometheus, Alertmanager)
 	@$(BIN)/python -m lab up
 
@@ -52,6 +52,9 @@ lab-status: setup ## What runs, on which port, and where the logs are
 
 demo: setup ## The whole loop: real load, a real alert, 2 -> 3 -> 4 -> 3 -> 2; build/demo/report.html
 	@$(BIN)/python tests/e2e/demo.py
+
+demo-chaos: setup ## The same with a BIG-IP whose management port flaps; build/demo-chaos/report.html
+	@$(BIN)/python tests/e2e/demo_chaos.py
 
 bench: setup ## Clone times and overhead against a peer and the floor; build/bench/results.json (BENCH="--peer-20" for all)
 	@$(BIN)/python tests/bench/bench.py $(BENCH)

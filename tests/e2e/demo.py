@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ EXPECTED = ["scale_out", "scale_out", "at_max", "scale_in", "scale_in", "at_min"
 class Demo:
     """One run: phases, timeline, verdict."""
 
+    out = OUT
+    limit_s = LIMIT_S
+    receiver_options: Mapping[str, Any] = {}
+
     def __init__(self) -> None:
         self.began = time.time()
         self.lab = Lab(say=self.say)
@@ -49,15 +53,15 @@ class Demo:
 
     # ---- set-up ------------------------------------------------------------------------------------------------------
     def prepare(self) -> None:
-        shutil.rmtree(OUT, ignore_errors=True)
-        OUT.mkdir(parents=True)
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir(parents=True)
         self.lab.down(quiet=True)
-        self.description: dict[str, Any] = self.lab.up()
+        self.description = self.connect(self.lab.up())
         self.began_measuring = time.time()
         self.playbook("configure")
         self.start_receiver()
-        self.rate_file = OUT / "rate"
-        self.stats = OUT / "load.jsonl"
+        self.rate_file = self.out / "rate"
+        self.stats = self.out / "load.jsonl"
         self.stats.touch()
         self.set_rate(CALM)
         self.lab.part("load").start(
@@ -72,11 +76,19 @@ class Demo:
         self.observer = Observer(self.description, self.stats)
         self.observer.start()
 
+    def connect(self, description: dict[str, Any]) -> dict[str, Any]:
+        """What the playbooks and the receiver shall know of the lab, from what lab.json says."""
+        return description
+
+    def down(self) -> None:
+        """Stop everything."""
+        self.lab.down(quiet=True)
+
     def playbook(self, name: str, *arguments: str) -> None:
         """Run a playbook by its full name, its output in the demo's folder and on the screen."""
         command = ["ansible-playbook", f"onprem.autoscale.{name}", "-i", str(INVENTORY), "-e", "group=web", *arguments]
         result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=REPO)
-        (OUT / f"{name}.log").write_text(result.stdout + result.stderr)
+        (self.out / f"{name}.log").write_text(result.stdout + result.stderr)
         for line in result.stdout.splitlines():
             self.say(f"  | {line}")
         if result.returncode:
@@ -85,7 +97,8 @@ class Demo:
     def start_receiver(self) -> None:
         settings = self.lab.settings
         config = settings.folder / "receiver.yml"
-        config.write_text(yaml.safe_dump(receiver_config(self.description, settings.receiver_port), sort_keys=False))
+        options = {**receiver_config(self.description, settings.receiver_port), **self.receiver_options}
+        config.write_text(yaml.safe_dump(options, sort_keys=False))
         part = self.lab.part("receiver")
         module = "ansible_collections.onprem.autoscale.plugins.plugin_utils._intake"
         part.start([sys.executable, "-m", module, "--config", str(config)], cwd=REPO)
@@ -99,13 +112,13 @@ class Demo:
     # ---- the loop ----------------------------------------------------------------------------------------------------
     def wait_for(self, what: str, done: Callable[[], bool]) -> bool:
         """Wait until *done*; a miss is noted, not raised, so that the closing table still comes."""
-        while time.time() - self.began_measuring < LIMIT_S:
+        while time.time() - self.began_measuring < self.limit_s:
             self.show_events()
             if done():
                 self.say(f"reached: {what}")
                 return True
             time.sleep(0.5)
-        self.misses.append(f"{what}: not within {LIMIT_S:g} s")
+        self.misses.append(f"{what}: not within {self.limit_s:g} s")
         return False
 
     def show_events(self) -> None:
@@ -162,17 +175,21 @@ class Demo:
             "leaked": leaked,
             "seconds": time.time() - self.began_measuring,
         }  # fmt: skip
-        if self.codes() != EXPECTED:
-            self.misses.append(f"the actions were {self.codes()}, expected {EXPECTED}")
+        self.judge(summary)
         if load["failed"]:
             self.misses.append(f"{load['failed']} of {summary['requests_total']} requests failed; see {self.stats}")
         if not load["ok"]:
             self.misses.append("no request was served")
         self.misses += [f"{number} {name} leaked" for name, number in leaked.items() if number]
         summary["misses"] = self.misses
-        (OUT / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        report.write(OUT / "report.html", summary, self.observer.samples)
+        (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        report.write(self.out / "report.html", summary, self.observer.samples)
         return summary
+
+    def judge(self, summary: dict[str, Any]) -> None:
+        """Note what is missing of the course of actions; add to the summary what else is to be told."""
+        if self.codes() != EXPECTED:
+            self.misses.append(f"the actions were {self.codes()}, expected {EXPECTED}")
 
     def table(self, summary: dict[str, Any]) -> None:
         print(f"\n{'action':<10} {'code':<10} {'VMs':<6} {'seconds':>7}  steps (seconds)")
@@ -180,9 +197,10 @@ class Demo:
             steps = "  ".join(f"{step['step']} {step['seconds']:.1f}" for step in action["steps"])
             count = f"{action['count_before']}->{action['count_after']}"
             print(f"{action['name']:<10} {action['code']:<10} {count:<6} {action['seconds']:7.1f}  {steps}")
+        out = self.out.relative_to(REPO)
         print(
             f"\nrequests {summary['requests_total']}, failed {summary['requests_failed']}; leaked {summary['leaked']};"
-            f" {summary['seconds']:.0f} s\n{OUT.relative_to(REPO)}/report.html, {OUT.relative_to(REPO)}/summary.json"
+            f" {summary['seconds']:.0f} s\n{out}/report.html, {out}/summary.json"
         )
         for miss in self.misses:
             print(f"MISSED: {miss}")
@@ -226,8 +244,8 @@ def as_action(event: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    demo = Demo()
+def play(demo: Demo) -> int:
+    """All of it; the exit status."""
     try:
         demo.prepare()
         demo.loop()
@@ -237,9 +255,9 @@ def main() -> int:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     finally:
-        demo.lab.down(quiet=True)
+        demo.down()
     return 1 if demo.misses else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(play(Demo()))

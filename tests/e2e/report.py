@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import io
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-COLOURS = {"out": "#2a7f62", "in": "#b0562f", "refused": "#8a8a8a"}
+COLOURS = {"out": "#2a7f62", "in": "#b0562f", "reconcile": "#33658a", "refused": "#8a8a8a", "outage": "#d64545"}
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1d2733; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.1rem; margin-top: 2rem }
@@ -27,8 +28,10 @@ th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #dde3e
 """
 
 
-def plot(samples: list[dict[str, Any]], actions: list[dict[str, Any]]) -> str:
-    """An SVG of three rows on one time axis; actions are shaded, refusals dashed."""
+def plot(
+    samples: list[dict[str, Any]], actions: list[dict[str, Any]], outages: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """An SVG of three rows on one time axis; actions are shaded, refusals dashed, outages red bars at the foot."""
     start = samples[0]["at"]
     when = [sample["at"] - start for sample in samples]
     figure, (load, cpu, count) = plt.subplots(3, 1, figsize=(11, 7.5), sharex=True, height_ratios=[2, 2, 2])
@@ -57,6 +60,9 @@ def plot(samples: list[dict[str, Any]], actions: list[dict[str, Any]]) -> str:
         load.annotate(
             label, (action["ended_at"] - start, load.get_ylim()[1]), rotation=90, va="top", ha="right", fontsize=8
         )
+    for outage in outages:
+        for axis in (load, cpu, count):
+            axis.axvspan(outage["began_at"] - start, outage["ended_at"] - start, 0, 0.06, color=COLOURS["outage"], lw=0)
     for axis in (load, cpu, count):
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
@@ -76,6 +82,13 @@ def write(path: Path, summary: dict[str, Any], samples: list[dict[str, Any]]) ->
         *((f"leaked {name}", str(number), bool(number)) for name, number in summary["leaked"].items()),
         ("seconds", f"{summary['seconds']:.0f}", False),
     ]
+    outages = summary.get("outages")
+    if outages:
+        facts += [
+            ("outages of the BIG-IP's management", str(outages["count"]), False),
+            ("seconds of outage", f"{outages['seconds']:.0f}", False),
+            ("calls hit", str(outages["calls_hit"]), False),
+        ]
     boxes = "".join(
         f'<div class="fact{" bad" if red else ""}"><b>{value}</b>{name}</div>' for name, value, red in facts
     )
@@ -94,9 +107,9 @@ def write(path: Path, summary: dict[str, Any], samples: list[dict[str, Any]]) ->
 <h1>A real alert adds a VM that serves, and takes it away again</h1>
 <p class=muted>Group web, two base members, min {summary["setting"]["min"]}, max {summary["setting"]["max"]};
 clone {summary["setting"]["clone_s"]:g} s, boot {summary["setting"]["boot_s"]:g} s (simulated); driven by Alertmanager's webhook alone.
-{"<b>Something was missed, see below.</b>" if bad else ""}</p>
+{"Red at the foot: the BIG-IP's management port is out. " if outages else ""}{"<b>Something was missed, see below.</b>" if bad else ""}</p>
 <div class=facts>{boxes}</div>{f"<h2>Missed</h2><ul>{misses}</ul>" if misses else ""}
-<h2>Load, CPU, VMs</h2>{plot(samples, summary["actions"])}
+<h2>Load, CPU, VMs</h2>{plot(samples, summary["actions"], outages["rows"] if outages else ())}
 <h2>Actions</h2><table><tr><th>started<th>action<th>code<th>VMs<th class=n>seconds<th>steps (seconds)<th>members</tr>
 {"".join(rows)}</table></html>
 """
