@@ -10,10 +10,10 @@ name: launch_failures
 short_description: Which launches failed by themselves, and why
 version_added: 0.1.0
 description:
-  - Looks through the results of the steps of a launch for rows that failed, and names each VM once, with the message of the
-    first step that it failed in.
-  - A step that failed as a whole, for example as a backend did not answer, has no such rows. It is no failure of a VM, so
-    that the breaker does not count it.
+  - Looks through the results of the steps of a launch for rows that failed, and names each VM once, with the message
+    of the first step that it failed in.
+  - A step that failed as a whole, for example as a backend did not answer, has no such rows. It is no failure of a VM,
+    so that the breaker does not count it.
 options:
   _input:
     description:
@@ -39,7 +39,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - A row a VM that failed - C(name), C(address), C(reason), and C(made), whether the VM exists as far as the results show.
+    - A row a VM that failed - C(name), C(address), C(reason), and C(made), whether the VM exists as far as the results
+      show.
   type: list
   elements: dict
 """

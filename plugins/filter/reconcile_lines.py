@@ -14,7 +14,8 @@ description:
 options:
   _input:
     description:
-      - A row a group - C(group), C(findings) and C(leaked) of M(onprem.autoscale.scaling_reconcile), C(carried_on), C(error).
+      - A row a group - C(group), C(findings) and C(leaked) of M(onprem.autoscale.scaling_reconcile), C(carried_on) and
+        C(error).
     type: list
     elements: dict
     required: true
@@ -60,7 +61,8 @@ def reconcile_lines(groups: t.Sequence[Row]) -> list[str]:
         table = [[str(row.get(column) or "-") for column in _COLUMNS] for row in group["findings"]]
         widths = [max((len(row[n]) for row in table), default=0) for n in range(len(_COLUMNS) - 1)]
         lines += [
-            "  " + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[-1]]) for row in table
+            "  " + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+            for row in table
         ]
     return lines
 

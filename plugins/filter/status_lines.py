@@ -55,11 +55,13 @@ def _guards(group: t.Mapping[str, t.Any]) -> list[str]:
     if breaker.get("state", "closed") != "closed":
         reasons = sorted({row["reason"] for row in breaker["failures"] if row.get("reason")})
         lines.append(
-            f"  breaker {breaker['state']} since {_clock(breaker['opened_at'])}, {len(breaker['failures'])} launches failed;"
+            f"  breaker {breaker['state']} since {_clock(breaker['opened_at'])},"
+            f" {len(breaker['failures'])} launches failed;"
             f" one may try from {_clock(breaker['probe_at'])}{': ' + '; '.join(reasons) if reasons else ''}"
         )
     lines += [
-        f"  suspended {row['process']} since {_clock(row['since'])} by {row['by']}{': ' + row['reason'] if row['reason'] else ''}"
+        f"  suspended {row['process']} since {_clock(row['since'])} by {row['by']}"
+        f"{': ' + row['reason'] if row['reason'] else ''}"
         for row in group.get("suspended") or ()
     ]
     last = group.get("reconciled")

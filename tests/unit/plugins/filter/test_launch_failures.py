@@ -72,11 +72,14 @@ def test_status_says_what_holds_a_group_back():
         "members": [],
         "events": [],
         "breaker": {
-            "state": "open", "failures": [{"at": 1.0, "member": "web-a", "reason": "does not boot"}], "opened_at": 1.0, "probe_at": 9.0,
+            "state": "open",
+            "failures": [{"at": 1.0, "member": "web-a", "reason": "does not boot"}],
+            "opened_at": 1.0,
+            "probe_at": 9.0,
         },
         "suspended": [{"process": "launch", "since": 1.0, "by": "op", "reason": "rebuild"}],
         "reconciled": {"at": 5.0, "findings": [{}], "leaked": {"vms": 2, "leases": 0}},
-    }  # fmt: skip
+    }
     text = "\n".join(status_lines(group))
     for part in (
         "breaker open",
