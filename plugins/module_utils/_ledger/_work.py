@@ -25,8 +25,8 @@ from ._work_rows import DIRECTIONS, RECONCILE, Claim, GroupWork, Overview, claim
 if HAS_SQLALCHEMY:
     import sqlalchemy as sa
 
-#: An inbox row that was not seen for so long is deleted, and a controller that was not heard of.
-KEEP_S = 7 * 86400.0
+#: An inbox row that was not seen for so long is deleted.
+KEEP_INBOX_S = 7 * 86400.0
 
 
 class WorkQueue(Inbox):
@@ -71,14 +71,9 @@ class WorkQueue(Inbox):
         :returns: whether it had been heard of in time: ``False`` for a new one, and for one that was away for so long
             that others may have taken its actions over.
         """
-        with self._ledger.write() as connection:
-            now = self._ledger.clock()
-            known = node in living_nodes(connection, now)
-            beaten = {"heartbeat_at": now, "expires_at": now + ttl}
-            self._ledger.upsert(
-                connection, tables.controllers, {"node": node}, beaten if known else {**beaten, "started_at": now}
-            )
-            return known
+        in_time = any(row["alive"] for row in self._ledger.controllers() if row["node"] == node)
+        self._ledger.controller_alive(node, ttl)
+        return in_time
 
     def take_over(self, claim: Claim, node: str) -> Claim | None:
         """Follow *claim* from *node* from now on; ``None`` when it has moved on, or its own node is heard of again."""
@@ -254,13 +249,12 @@ class WorkQueue(Inbox):
 
     # -- upkeep ------------------------------------------------------------------------------------------------------
 
-    def prune(self, keep: float = KEEP_S) -> int:
-        """Delete inbox rows and controllers that were not seen for *keep* seconds; returns how many rows of alerts."""
-        inbox, controllers = tables.inbox, tables.controllers
+    def prune(self, keep: float = KEEP_INBOX_S) -> int:
+        """Delete alerts that were not seen for *keep* seconds, and old history; returns how many alerts."""
+        self._ledger.prune_history()
+        inbox = tables.inbox
         with self._ledger.write() as connection:
-            old = self._ledger.clock() - keep
-            connection.execute(controllers.delete().where(controllers.c.expires_at < old))
-            return connection.execute(inbox.delete().where(inbox.c.last_seen_at < old)).rowcount
+            return connection.execute(inbox.delete().where(inbox.c.last_seen_at < self._ledger.clock() - keep)).rowcount
 
     def check_writable(self) -> None:
         """Write and roll back. :raises LedgerError: when the store cannot be written."""

@@ -27,7 +27,7 @@ if HAS_SQLALCHEMY:
     import sqlalchemy as sa
 
 if t.TYPE_CHECKING:
-    from ._actions import Actions
+    from . import Ledger
 
 #: A firing alert that comes within this many seconds after its own ``resolved`` is a late copy (HA pair, retry).
 LATE_COPY_S = 30.0
@@ -40,7 +40,7 @@ class Inbox:
     :param live_for: seconds after its last delivery for which a firing alert still counts as firing.
     """
 
-    def __init__(self, ledger: Actions, *, live_for: float = 900.0) -> None:
+    def __init__(self, ledger: Ledger, *, live_for: float = 900.0) -> None:
         self._ledger = ledger
         self._live_for = live_for
 
