@@ -83,6 +83,63 @@ def test_placeholders_of_the_action_itself_take_no_room():
     assert resume(out(3), SPEC, observed(member("a"), member("b"), *planned)).count == 3
 
 
+def missing(name, **kwargs):
+    """The ledger knows it and vCenter does not show it."""
+    return Member(name, **{"moid": f"vm-{name}", "missing": True, "healthy": None, "state": "launching", **kwargs})
+
+
+def test_a_launch_whose_vm_is_not_shown_is_its_own_and_takes_no_second_slot():
+    """Invariants 1 and 9: made as the journal says, or only planned; in neither case is it somebody else."""
+    four = [member(name) for name in "abcd"]
+    assert names(resume(out(1), SPEC, observed(*four, missing("new-0")))) == ["new-0"]
+    assert names(resume(out(1), SPEC, observed(*four, missing("new-0", moid="")))) == ["new-0"]
+    plan = resume(out(2), SPEC, observed(*four, missing("new-0"), missing("new-1", moid="")))
+    assert names(plan) == ["new-0"], "the one that was made goes on, the other has no room"
+    assert resume(out(1), SPEC, observed(*four, missing("x"))).code == "at_max", "somebody else's row counts"
+
+
+def kept(name, **kwargs):
+    """In quarantine."""
+    return member(name, in_service=False, registered=False, quarantined=True, healthy=False, **kwargs)
+
+
+def evicting(count, *evictions, quarantine=1):
+    plan = Plan.from_dict(out(count))
+    return Plan.from_dict({**plan.as_dict(), "evictions": [kept(name).as_dict() for name in evictions],
+                           "quarantine": quarantine}).as_dict()  # fmt: skip
+
+
+def test_evictions_go_on_and_give_their_room():
+    four = [member(name) for name in "abcd"]
+    plan = resume(evicting(1, "q"), SPEC, observed(*four, kept("q")))
+    assert ([row.name for row in plan.evictions], names(plan), plan.quarantine) == (["q"], ["new-0"], 1)
+    gone = resume(evicting(1, "q"), SPEC, observed(*four))
+    assert (gone.evictions, names(gone)) == ((), ["new-0"]), "deleted and entered by the run before"
+    unentered = missing("q", quarantined=True, state="quarantined")
+    assert [row.name for row in resume(evicting(1, "q"), SPEC, observed(*four, unentered)).evictions] == ["q"]
+
+
+def test_evictions_that_were_protected_or_are_in_vain_are_dropped():
+    """Invariant 10."""
+    four = [member(name) for name in "abcd"]
+    plan = resume(evicting(1, "q"), SPEC, observed(*four, kept("q", protected=True)))
+    assert (plan.code, plan.evictions, plan.quarantine) == ("at_max", (), 0)
+
+
+def test_quarantine_is_what_is_left_of_it():
+    """Own failures that already stand there are among those that the plan may keep; others use its room up."""
+    assert resume(evicting(1), SPEC, observed(member("a"), kept("new-0"))).quarantine == 1
+    assert resume(evicting(1), SPEC, observed(member("a"), kept("other"))).quarantine == 0
+    assert resume(evicting(1, quarantine=0), SPEC, observed(member("a"))).quarantine == 0
+
+
+def test_a_victim_that_was_protected_meanwhile_stays():
+    """Invariant 10; drained already, a reconcile puts it back."""
+    four = [member("a", protected=True), *(member(name) for name in "bcd")]
+    assert names(resume(shrink("a", "b"), SPEC, observed(*four))) == ["b"]
+    assert resume(shrink("a"), SPEC, observed(member("a", protected=True, in_service=False))).verdict == "refuse"
+
+
 def test_a_victim_that_is_out_of_service_or_gone_is_finished():
     """The crash came between drain and delete, or between delete and the end."""
     plan = resume(shrink("a", "b", "c"), SPEC, observed(member("a", in_service=False), member("c"), member("d")))

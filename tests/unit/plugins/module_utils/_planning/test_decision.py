@@ -11,6 +11,8 @@ import pytest
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import InvalidSpecError
 from ansible_collections.onprem.autoscale.plugins.module_utils._planning import (
+    Breaker,
+    Controls,
     Cooldowns,
     Member,
     Observed,
@@ -229,6 +231,100 @@ def test_what_is_left_waits_for_the_cooldown_and_for_all_sources(make_spec: t.An
     assert decide(make_spec(enabled=False), Observed(members, 2, 1), NONE, Signal("in"), NOW).code == "disabled"
     out = decide(make_spec(), Observed(members, 2, 1), NONE, Signal("out"), NOW)
     assert (out.code, out.size_before) == ("scale_out", 2), "A5: it is still owned"
+
+
+# ---- suspended, breaker, quarantine
+
+OPEN = Breaker("open", ({"at": NOW - 9, "member": "web-9", "reason": "no address after 300 s"},), NOW - 9, NOW + 900)
+DUE = Breaker("open", OPEN.failures, NOW - 9000, NOW)
+
+
+@pytest.mark.parametrize(("process", "direction", "other"), [("launch", "out", "in"), ("terminate", "in", "out")])
+def test_a_suspended_process_is_refused(make_spec: t.Any, process: str, direction: str, other: str) -> None:
+    """No cooldown starts, so that the signal is looked at when the process is resumed."""
+    held = Controls(frozenset({process}))
+    plan = decide(make_spec(), group_of(3), NONE, Signal(direction, ignore_cooldown=True), NOW, held)
+    assert (plan.verdict, plan.code, plan.cooldown_until) == ("refuse", "suspended", None)
+    assert f"{process} of group web is suspended" in plan.reason
+    assert decide(make_spec(), group_of(3), NONE, Signal(other), NOW, held).acts
+    assert decide(make_spec(enabled=False), group_of(3), NONE, Signal(direction), NOW, held).code == "disabled"
+    assert decide(make_spec(), Observed((), None, None), NONE, Signal(direction), NOW, held).code == "suspended"
+    assert decide(make_spec(), group_of(3), NONE, Signal(direction), NOW, Controls(frozenset({"replace"}))).acts
+
+
+def test_an_open_breaker_refuses_launches_and_says_why(make_spec: t.Any) -> None:
+    """Invariant 8: how many failed, the last reason, and when one may try; before the bound, which would hide it."""
+    held = Controls(breaker=OPEN)
+    for size in (3, 4):
+        plan = decide(make_spec(), group_of(size), NONE, Signal("out", ignore_cooldown=True), NOW, held)
+        assert (plan.code, plan.cooldown_until, plan.size_before) == ("breaker_open", None, size)
+        assert "after 1 failed launch, the last, web-9: no address after 300 s" in plan.reason
+        assert "may try at 2027-01-15T08:15:00Z" in plan.reason
+    assert decide(make_spec(), group_of(3), NONE, Signal("in"), NOW, held).acts
+    assert decide(make_spec(), group_of(3), Cooldowns(NOW + 1), Signal("out"), NOW, held).code == "cooldown"
+
+
+def test_the_probe_is_one_vm(make_spec: t.Any) -> None:
+    """Invariant 8, whatever was asked for."""
+    plan = decide(make_spec(size__step_out=3), group_of(1), NONE, Signal("out", count=3), NOW, Controls(breaker=DUE))
+    assert (plan.code, plan.count) == ("scale_out", 1)
+    begun = DUE.begin_probe(make_spec().breaker, NOW)
+    assert decide(make_spec(), group_of(1), NONE, Signal("out"), NOW, Controls(breaker=begun)).code == "breaker_open"
+
+
+def kept(name: str, since: float = NOW - 50, **more: t.Any) -> Member:
+    """In quarantine."""
+    return Member(name, moid=f"vm-{name}", **{"quarantined": True, "healthy": False, "quarantined_at": since, **more})
+
+
+def test_quarantined_members_are_owned_and_no_victims(make_spec: t.Any) -> None:
+    members = (*group_of(2).members, kept("x"), kept("y", state="draining"))
+    plan = decide(make_spec(), Observed(members, 2, 2), NONE, Signal("in", count=4), NOW)
+    assert [victim.name for victim in plan.victims] == ["web-1"]
+    held = Controls(frozenset({"terminate"}))
+    assert decide(make_spec(), Observed(members, 2, 2), NONE, Signal("out"), NOW, held).code == "at_max"
+
+
+def test_the_oldest_in_quarantine_make_room(make_spec: t.Any) -> None:
+    """Diagnosis never costs capacity; only as many go as are needed."""
+    members = (*group_of(2).members, kept("young"), kept("old", NOW - 900))
+    plan = decide(make_spec(), Observed(members, 2, 2), NONE, Signal("out"), NOW)
+    assert [member.name for member in plan.evictions] == ["old"]
+    assert (plan.count, plan.size_before, plan.size_after, plan.quarantine) == (1, 4, 4, 0)
+    assert "old of the quarantine deleted first" in plan.reason
+    plan = decide(make_spec(), Observed(members, 2, 2), NONE, Signal("out", count=9), NOW)
+    assert ([member.name for member in plan.evictions], plan.count) == (["old", "young"], 2)
+    assert plan.quarantine == 1, "their places in quarantine are free again"
+    plan = decide(make_spec(), Observed(members[:3], 2, 2), NONE, Signal("out"), NOW)
+    assert (plan.evictions, plan.count, plan.quarantine) == ((), 1, 0), "there is room"
+
+
+def test_evictions_lower_only_what_is_owned(make_spec: t.Any) -> None:
+    """A5: targets of nobody still count, so nobody is deleted in vain."""
+    members = (*group_of(2).members, kept("x"))
+    plan = decide(make_spec(), Observed(members, 4, 2), NONE, Signal("out"), NOW)
+    assert (plan.code, plan.evictions) == ("at_max", ())
+
+
+@pytest.mark.parametrize("more", [{"protected": True}, {"missing": True}])
+def test_who_cannot_be_deleted_makes_no_room(make_spec: t.Any, more: dict[str, t.Any]) -> None:
+    members = (*group_of(3).members, kept("x", **more))
+    assert decide(make_spec(), Observed(members, 3, 3), NONE, Signal("out"), NOW).code == "at_max"
+
+
+@pytest.mark.parametrize(("keep", "step", "room"), [(0, 2, 0), (1, 2, 1), (5, 2, 2), (5, 1, 1)])
+def test_how_many_failures_may_be_kept(make_spec: t.Any, keep: int, step: int, room: int) -> None:
+    """Never more than are launched: they count as owned, so that max holds."""
+    plan = decide(make_spec(quarantine__keep=keep), group_of(1), NONE, Signal("out", count=step), NOW)
+    assert plan.quarantine == room
+
+
+def test_a_member_without_a_vm_is_owned_and_never_a_victim(make_spec: t.Any) -> None:
+    """Invariants 1, 9: a listing that is late makes no room, and there is nothing that could be deleted."""
+    members = (*group_of(2).members, Member("gone", moid="vm-9", state="in_service", missing=True))
+    assert decide(make_spec(size__max=3), Observed(members, 2, 2), NONE, Signal("out"), NOW).code == "at_max"
+    plan = decide(make_spec(), Observed(members, 3, 3), NONE, Signal("in", count=3), NOW)
+    assert [victim.name for victim in plan.victims] == ["web-1", "web-0"]
 
 
 def test_names_do_not_collide_within_one_second(make_spec: t.Any) -> None:

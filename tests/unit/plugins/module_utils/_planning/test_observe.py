@@ -93,6 +93,36 @@ def test_two_vms_of_one_name_are_two(make_spec: t.Any) -> None:
     assert look(make_spec(), vms=[vm("web-1"), vm("web-1", moid="other")]).owned == 3
 
 
+@pytest.mark.parametrize("state", ["planned", "launching", "in_service", "draining", "failed", "quarantined"])
+def test_a_row_without_a_vm_is_missing_and_serves_nobody(make_spec: t.Any, state: str) -> None:
+    """Invariants 1, 2, 9: it is owned, and though the pool shows it in service it does not hold up the minimum."""
+    rows = [{"name": "web-1", "state": state, "address": "10.255.48.220", "moid": "vm-1", "missing_since": NOW}]
+    observed = look(make_spec(), pool_members=[BASE, pooled("10.255.48.220")], ledger_members=rows)
+    member = by_name(observed)["web-1"]
+    assert (observed.owned, observed.in_service) == (2, 1)
+    assert (member.missing, member.in_service, member.missing_since) == (True, False, NOW)
+    assert not by_name(look(make_spec(), vms=None, ledger_members=rows))["web-1"].missing, "nobody looked"
+
+
+@pytest.mark.parametrize("mark", ["true", "web-17", "2027-01-15T08:00:00Z"])
+def test_quarantined_by_row_or_by_mark(make_spec: t.Any, mark: str) -> None:
+    """Either one is enough: the mark is set before the ledger knows, and stays when the ledger is lost."""
+    marked = vm("web-1", "10.255.48.220", marks={"group": "web", "quarantined": mark})
+    rows = [{"name": "web-2", "state": "quarantined", "quarantined_at": NOW - 5, "note": "no address"}]
+    members = by_name(
+        look(
+            make_spec(),
+            vms=[marked, vm("web-2"), vm("web-3", marks={"group": "web", "quarantined": "false"})],
+            pool_members=[BASE, pooled("10.255.48.220")],
+            ledger_members=rows,
+        )
+    )
+    assert [members[f"web-{number}"].quarantined for number in (1, 2, 3)] == [True, True, False]
+    assert (members["web-1"].in_service, members["web-1"].healthy) == (False, False)
+    assert members["web-1"].quarantined_at == (NOW if mark.startswith("2027") else None)
+    assert (members["web-2"].quarantined_at, members["web-2"].note) == (NOW - 5, "no address")
+
+
 @pytest.mark.parametrize("row", [vm("web-base-1"), vm("renamed", "10.255.48.11")])
 def test_a_base_member_stays_one_whatever_marks_it_carries(make_spec: t.Any, row: dict[str, t.Any]) -> None:
     """Invariant 10: found by name or by address, a mark does not make it ours."""

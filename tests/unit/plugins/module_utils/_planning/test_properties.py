@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._planning import (
+    Breaker,
+    Controls,
     Cooldowns,
     GroupSpec,
     Member,
@@ -27,7 +29,7 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._planning import 
 NOW = 1_800_000_000.0
 CODES = {
     "act": {"scale_out", "scale_in"},
-    "refuse": {"at_max", "at_min", "cooldown", "disabled", "no_victim", "unknown_state"},
+    "refuse": {"at_max", "at_min", "breaker_open", "cooldown", "disabled", "no_victim", "suspended", "unknown_state"},
 }
 SIZES = st.tuples(st.integers(1, 6), st.integers(0, 6), st.integers(1, 8), st.integers(1, 8))
 
@@ -42,7 +44,9 @@ members = st.lists(
         healthy=st.sampled_from([True, False, None]),
         in_service=st.booleans(),
         registered=st.booleans(),
-        state=st.sampled_from(["", "planned", "launching", "in_service", "draining"]),
+        state=st.sampled_from(["", "planned", "launching", "in_service", "draining", "quarantined"]),
+        quarantined=st.sampled_from([False, False, False, True]),
+        missing=st.sampled_from([False, False, False, True]),
     ),
     max_size=10,
     unique_by=lambda member: member.name,
@@ -57,6 +61,11 @@ signals = st.builds(
     source=st.sampled_from(["alert", "schedule", "person", "sweep"]),
     count=st.none() | st.integers(1, 20),
     ignore_cooldown=st.booleans(),
+)
+controls_of = st.builds(
+    Controls,
+    st.sampled_from([frozenset(), frozenset(), frozenset({"launch"}), frozenset({"terminate"}), frozenset({"all"})]),
+    st.sampled_from([Breaker(), Breaker(), Breaker("open", (), NOW, NOW + 1), Breaker("open", (), NOW - 9, NOW - 1)]),
 )
 observations = st.builds(
     Observed, members, numbers, numbers, unread=st.sampled_from([(), (), (), ("vms",), ("ledger",)])
@@ -91,6 +100,7 @@ def specs(make_spec: t.Any) -> t.Callable[..., GroupSpec]:
     observed=observations,
     rests=cooldowns,
     signal=signals,
+    controls=controls_of,
 )
 def test_invariants_hold_for_every_decision(
     specs: t.Any,
@@ -100,15 +110,17 @@ def test_invariants_hold_for_every_decision(
     observed: Observed,
     rests: Cooldowns,
     signal: Signal,
+    controls: Controls,
 ) -> None:
-    """Invariants 1, 2, 9 and 10, A4 and A5, whatever the observation claims."""
+    """Invariants 1, 2, 8, 9 and 10, A4 and A5, whatever the observation claims."""
     spec = specs(size, victim, enabled)
-    plan = decide(spec, observed, rests, signal, NOW)
-    assert decide(spec, observed, rests, signal, NOW) == plan, "deterministic"
+    plan = decide(spec, observed, rests, signal, NOW, controls)
+    assert decide(spec, observed, rests, signal, NOW, controls) == plan, "deterministic"
     assert plan.code in CODES[plan.verdict]
     assert plan.direction == signal.direction
     assert plan.reason
     _check_acting(spec, observed, rests, signal, plan)
+    _check_controls(controls, plan)
     _check_out(spec, observed, plan)
     _check_in(spec, observed, plan)
 
@@ -128,11 +140,24 @@ def _check_acting(spec: GroupSpec, observed: Observed, rests: Cooldowns, signal:
     assert 1 <= plan.count <= step, "never more than was asked for"
 
 
+def _check_controls(controls: Controls, plan: Plan) -> None:
+    """Suspended processes and the breaker (invariant 8)."""
+    permit = controls.breaker.permit(NOW)
+    assert not plan.launches or permit is None or len(plan.launches) <= permit
+    assert "launch" not in controls.suspended or not plan.launches
+    assert "terminate" not in controls.suspended or not (plan.victims or plan.evictions)
+
+
 def _check_out(spec: GroupSpec, observed: Observed, plan: Plan) -> None:
     if plan.code != "scale_out":
         return
     assert not plan.victims
-    assert len(observed.members) + len(plan.launches) <= spec.size.max, "invariant 1"
+    assert len(observed.members) - len(plan.evictions) + len(plan.launches) <= spec.size.max, "invariant 1"
+    assert all(member.quarantined and not member.missing for member in plan.evictions), "only out of quarantine"
+    assert not any(member.base or member.protected for member in plan.evictions), "invariant 10"
+    assert len(set(plan.evictions)) == len(plan.evictions) <= plan.count, "no more than are needed"
+    staying = sum(member.quarantined for member in observed.members) - len(plan.evictions)
+    assert plan.quarantine == max(0, min(plan.count, spec.quarantine.keep - staying))
     assert t.cast(int, observed.registered) + len(plan.launches) <= spec.size.max
     names = [launch.name for launch in plan.launches]
     assert len(set(names)) == len(names)
@@ -149,6 +174,7 @@ def _check_in(spec: GroupSpec, observed: Observed, plan: Plan) -> None:
     assert set(plan.victims) <= set(observed.members)
     assert len(set(plan.victims)) == len(plan.victims)
     assert not any(member.base or member.protected for member in plan.victims), "invariant 10"
+    assert not any(member.quarantined or member.missing for member in plan.victims)
 
 
 def _check_floor(spec: GroupSpec, observed: Observed, plan: Plan) -> None:
@@ -156,7 +182,8 @@ def _check_floor(spec: GroupSpec, observed: Observed, plan: Plan) -> None:
     unfinished = [
         member
         for member in observed.members
-        if member.state == "draining" and not (member.in_service or member.base or member.protected)
+        if member.state == "draining"
+        and not (member.in_service or member.base or member.protected or member.quarantined or member.missing)
     ]
     assert plan.size_after == min(
         t.cast(int, observed.registered) - sum(victim.registered for victim in plan.victims),
@@ -176,7 +203,10 @@ def test_victims(members: tuple[Member, ...], count: int, order: str) -> None:
     """A7, invariant 10: unhealthy first, then by age; base, protected and unborn members never."""
     victims = choose_victims(members, count, order)
     allowed = [
-        m for m in members if not (m.base or m.protected or (m.state in ("planned", "launching") and not m.moid))
+        m
+        for m in members
+        if not (m.base or m.protected or m.quarantined or m.missing)
+        and not (m.state in ("planned", "launching") and not m.moid)
     ]
     assert len(victims) == min(count, len(allowed))
     assert all(victim in allowed for victim in victims)

@@ -86,6 +86,12 @@ BAD = {
     "bad VIP port": ({"load_balancer__vip": "10.1.1.1:99999"}, "load_balancer.vip", "99999", "address:port"),
     "bad VIP address": ({"load_balancer__vip": "10.1.1.900:80"}, "load_balancer.vip", "900", "an IPv4 address"),
     "negative cooldown": ({"cooldown__in": -1}, "cooldown.in", "-1", "0 to 86400"),
+    "breaker of nothing": ({"breaker": {"failures": 0}}, "breaker.failures", "0", "a whole number, 1 to 20"),
+    "breaker that never opens": (
+        {"breaker": {"window": 600}}, "breaker.window", "600", "more than 600, in which cooldown.out lets"),
+    "quarantine of fewer than none": ({"quarantine": {"keep": -1}}, "quarantine.keep", "-1", "0 to 100"),
+    "quarantine without an end": ({"quarantine": {"retention": None}}, "quarantine.retention", "None", "0 to 31536000"),
+    "no grace": ({"health": {"grace": "soon"}}, "health.grace", "'soon'", "0 to 86400"),
     "empty group": ({"vm": None}, "vm", "None", "a mapping with template"),
 }  # fmt: skip
 
@@ -221,3 +227,29 @@ def test_without_jsonschema_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(_shape, "HAS_JSONSCHEMA", False)
     with pytest.raises(AutoscaleError, match="pip install jsonschema"):
         parse_spec(make_group())
+
+
+def test_breaker_quarantine_and_health_have_defaults(make_spec: t.Any) -> None:
+    spec = make_spec()
+    assert spec.breaker.as_dict() == {"failures": 3, "window": 3600, "probe_after": 1800}
+    assert spec.quarantine.as_dict() == {"keep": 1, "retention": 86400}
+    assert spec.health.as_dict() == {"grace": 300}
+    assert parse_spec(spec.as_dict()) == spec
+
+
+@pytest.mark.parametrize(
+    ("changes", "window"),
+    [
+        ({}, 3600),
+        ({"cooldown__out": 1800}, 2 * 2 * (1800 + 600)),
+        ({"cooldown__out": 1800, "size__step_out": 3}, 3600),
+        ({"cooldown__out": 1800, "breaker": {"failures": 1}}, 3600),
+        ({"timeouts": {"clone": 3600}}, 2 * 2 * (300 + 3600)),
+        ({"cooldown__out": 1800, "breaker": {"window": 5000}}, 5000),
+    ],
+)
+def test_the_default_window_is_long_enough_to_ever_open(make_spec: t.Any, changes: t.Any, window: int) -> None:
+    """Invariant 8: launches that fail one after another, each with its cooldown and a timeout, fit into it."""
+    spec = make_spec(**changes)
+    assert spec.breaker.window == window
+    assert parse_spec(spec.as_dict()) == spec, "the full form is valid"
