@@ -60,7 +60,7 @@ bench: setup ## Clone times and overhead against a peer and the floor; build/ben
 	@$(BIN)/python tests/bench/bench.py $(BENCH)
 
 # ---- tests, from cheap to dear ----------------------------------------------------------------------------------------
-.PHONY: lint sanity docs-lint unit contract integration test test-fast test-nightly
+.PHONY: lint sanity docs-lint unit contract integration test test-chaos test-fast test-nightly
 lint: setup ## ruff, yamllint, ansible-lint (production profile), changelog, gofmt and vet
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -89,7 +89,15 @@ test-nightly: setup ## What takes long builds: the Prometheus modules against Pr
 
 test-fast: lint unit ## At most 5 minutes
 
-test: lint sanity docs-lint unit contract integration demo ## Everything, at most 40 minutes on 2 cores
+# Both parts run whatever the other does, so that the summary always tells the whole; KILL="--only out --boundaries 5-9" and
+# MATRIX="--only 'bigip:*'" do a part, which the summary then misses.
+test-chaos: setup ## kill -9 at every step boundary, and every call x fault; build/chaos/summary.json and report.html
+	@rm -f $(BUILD)/chaos/kills.json $(BUILD)/chaos/faults.json $(BUILD)/chaos/summary.json
+	@missed=0; $(BIN)/python tests/chaos/kill.py $(KILL) || missed=1; \
+	  $(BIN)/python tests/chaos/matrix.py $(MATRIX) || missed=1; \
+	  $(BIN)/python tests/chaos/summary.py || missed=1; exit $$missed
+
+test: lint sanity docs-lint unit contract integration demo test-chaos ## Everything, at most 40 minutes on 2 cores
 	@echo "make test: all parts passed"
 
 # ---- housekeeping -----------------------------------------------------------------------------------------------------

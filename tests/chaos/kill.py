@@ -27,6 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from chaos import kill_report
 from chaos.services import SCENARIOS
 from chaos.worker import MOMENTS, SIZE_BEFORE, Kill, Pool, Result, Worker, own_environment
 from lab.build import build_go
@@ -51,11 +52,11 @@ def plan_kills(boundaries: dict[str, list[dict[str, Any]]]) -> list[Kill]:
             if number < len(rows):
                 row = rows[number]
                 kills.append(Kill(direction, row["number"], row["task"], everything=row["number"] % 2 == 0))
-    for name, (direction, module, _, _) in MOMENTS.items():
+    for index, (name, (direction, module, _, _)) in enumerate(MOMENTS.items()):
         tasks = [row["task"] for row in boundaries[direction] if row["action"] == f"onprem.autoscale.{module}"]
         if not tasks:
             raise RuntimeError(f"no task of scale_{direction} uses {module}: moment {name} is out of date")
-        kills += [Kill(direction, 0, tasks[0], name, everything) for everything in (False, True)]
+        kills.append(Kill(direction, 0, tasks[0], name, everything=index % 2 == 1))
     kills += [Kill("out", 0, "", point, everything, part) for part, point, everything in SCENARIOS]
     return kills
 
@@ -106,19 +107,6 @@ def prepare(workers: list[Worker]) -> dict[str, list[dict[str, Any]]]:
     return boundaries
 
 
-def table(results: list[Result]) -> None:
-    """For people: one line a kill."""
-    print(f"\n{'kill':<24} {'with':<6} {'promised':<10} {'seconds':>7}  task, and what was amiss")
-    order = sorted(
-        results, key=lambda row: (row.kill.part, row.kill.direction == "in", row.kill.inside, row.kill.number)
-    )
-    for row in order:
-        who = "all" if row.kill.everything else "play"
-        misses = "  MISS: " + "; ".join(row.misses)[:300] if row.misses else ""
-        what = row.kill.task or row.kill.part
-        print(f"{row.kill.label:<24} {who:<6} {row.promised:<10} {row.seconds:7.1f}  {what}{misses}")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=sorted(SIZE_BEFORE))
@@ -150,22 +138,22 @@ def main() -> int:
     finally:
         for worker in workers:
             worker.site.down()
-    table(results)
     parts = (options.only, options.boundaries, options.inside, options.services)
     whole = all(part is None for part in parts)
-    missed = [result for result in results if result.misses]
-    untouched = sum(1 for result in results if result.promised == "nothing")
     summary = {
         "complete": whole,
         "boundaries": {direction: len(rows) for direction, rows in boundaries.items()},
         "kills": [result.row() for result in results],
         "seconds": time.monotonic() - BEGAN,
     }
-    (OUT / "kills.json" if whole else OUT / "kills-part.json").write_text(json.dumps(summary, indent=1) + "\n")
+    (OUT / ("kills.json" if whole else "kills-part.json")).write_text(json.dumps(summary, indent=1) + "\n")
+    missed = sum(1 for result in results if result.misses)
+    untouched = sum(1 for result in results if result.promised == "nothing")
+    print("\n" + kill_report.text(summary["kills"]))
     number = sum(summary["boundaries"].values())
     print(
         f"\n{number} boundaries, {len(results)} kills, of which {untouched} before anything was promised;"
-        f" {len(missed)} missed; {summary['seconds']:.0f} s"
+        f" {missed} missed; {summary['seconds']:.0f} s"
     )
     return 1 if missed or not results else 0
 

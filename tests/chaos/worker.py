@@ -90,13 +90,16 @@ def _member(site: Site) -> dict[str, Any]:
 MOMENTS: dict[str, tuple[str, str, Callable[[Site], Any], float]] = {
     "clone-asked": ("out", "vsphere_clone", lambda site: True, 0.25),
     "clone-begun": ("out", "vsphere_clone", _vm, 0.0),
-    "clone-on": ("out", "vsphere_clone", lambda site: _vm(site).get("power") == "poweredOn", 0.0),
-    "customizing": ("out", "vsphere_clone", lambda site: _vm(site).get("power") == "poweredOn", 0.25),
+    "clone-half-made": ("out", "vsphere_clone", _vm, 0.1),
+    "customizing": ("out", "vsphere_clone", lambda site: _vm(site).get("power") == "poweredOn", 0.0),
+    "booting": ("out", "vsphere_clone", lambda site: _vm(site).get("power") == "poweredOn", 0.25),
     "gate": ("out", "health_gate", lambda site: True, 0.6),
     "pool-join": ("out", "f5_pool_member", _member, 0.0),
     "pool-enabled": ("out", "f5_pool_member", lambda site: _member(site).get("session", "").endswith("-enabled"), 0.2),
     "target-wait": ("out", "prometheus_target", lambda site: len(site.target_addresses()) > 2, 0.5),
+    "target-written": ("out", "prometheus_target", lambda site: len(site.target_addresses()) > 2, 0.0),
     "drain": ("in", "f5_pool_member", lambda site: _member(site).get("session") == "user-disabled", 0.3),
+    "drained": ("in", "f5_pool_member", lambda site: _member(site).get("session") == "user-disabled", 0.0),
     "untarget": ("in", "prometheus_target", lambda site: True, 0.6),
     "delete-asked": ("in", "vsphere_clone", lambda site: True, 0.25),
     "delete-off": ("in", "vsphere_clone", lambda site: _vm(site).get("power") == "poweredOff", 0.0),
@@ -228,7 +231,7 @@ class Worker:
                 lambda: _ended(process) or (_in_task(site, kill.label, module) and seen(site)),
                 f"moment {kill.inside}",
                 60,
-                0.01,
+                0.02,
             )
             time.sleep(delay)
             process.kill()
