@@ -104,6 +104,7 @@ class Lab:
                 "-password-file", str(settings.secret("vcenter-password")),
                 "-clone-time", f"{settings.clone_s}s",
                 "-boot-time", f"{settings.boot_s}s",
+                "-shutdown-time", f"{settings.shutdown_s}s",
                 "-guest-binary", str(guest),
                 "-guest-capacity", str(settings.guest_capacity),
                 "-guest-log-dir", str(settings.logs / "guests"),
