@@ -90,7 +90,8 @@ class World:
                 "name": name, "moid": f"vm-{name}", "address": address, "power_state": situation.vm, "marks": marks,
                 "created": NOW - 1000,
             }  # fmt: skip
-            if not situation.listed:
+            if situation.row and not situation.listed:
+                # One that neither the ledger knows nor vCenter shows is beyond anybody's knowledge.
                 self.hidden.add(name)
         if situation.pool:
             self.join(address, f"{name}, onprem.autoscale group web, action {ident}", situation.pool)
@@ -258,9 +259,7 @@ def check_safety(world: World, found: Reconciliation, controls: Controls, blind:
         assert home is None or home in quarantined, "only what has no VM goes"
     assert not {row["address"] for row in found.pool_remove} & {row.address for row in spec.base_members}
     if found.launches:
-        # A VM that neither the ledger knows nor vCenter shows is beyond anybody's knowledge.
-        known = {*(set(world.vms) - world.hidden), *world.rows}
-        owned = len(spec.base_members) + len(known - set(found.forget))
+        owned = len(spec.base_members) + len({*world.vms, *world.rows} - set(found.forget))
         assert owned == found.owned
         assert not new or owned - len(found.retire) + len(new) <= spec.size.max, "invariant 1"
     addresses = [launch.address for launch in found.launches if launch.address]
