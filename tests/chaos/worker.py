@@ -25,7 +25,7 @@ from .site_kit import Site, until
 PLAYS = {"out": "scale_out", "in": "scale_in"}
 SIZE_BEFORE = {"out": 0, "in": 1}  # members made, before an undisturbed run
 SIZE_AFTER = {"out": 1, "in": 0}
-LOCK_TTL_S = 3
+LOCK_TTL_S = 5  # its heartbeat comes four times as often, also on a busy machine
 RECONCILE = {"lock_wait": 30}  # seconds; the lock of a killed play runs out in LOCK_TTL_S
 
 
