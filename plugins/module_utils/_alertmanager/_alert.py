@@ -70,7 +70,8 @@ def ensure(
     return {
         "changed": bool(posts),
         "alerts": rows,
-        "diff": {"before": [entry[0] for entry in diffs], "after": [entry[1] for entry in diffs]},
+        # A mapping, as Ansible's own callbacks show no diff of lists.
+        "diff": {"before": {"alerts": [entry[0] for entry in diffs]}, "after": {"alerts": [entry[1] for entry in diffs]}},
     }
 
 
