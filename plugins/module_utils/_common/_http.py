@@ -9,6 +9,7 @@ where it cannot do harm, and errors that name the address, the cause and the rem
 
 from __future__ import annotations
 
+import time
 import traceback
 import typing as t
 from urllib.parse import urlsplit, urlunsplit
@@ -30,6 +31,7 @@ except ImportError:
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 BUSY_STATUSES = (502, 503, 504)
 MAX_TEXT = 400
+BACKOFF_S = 0.2
 #: TLS says so when the other side hung up; that may be in the middle of an answer.
 CUT_TEXTS = ("EOF occurred in violation of protocol", "UNEXPECTED_EOF", "Connection reset")
 
@@ -50,12 +52,16 @@ class ConnectionBrokenError(BackendDownError):
     """No usable answer. With ``maybe_applied`` a change may have reached the server: read again before repeating.
 
     ``passing``: refused or broken off, as by a server that restarts; a name or a certificate does not mend itself.
+    ``cut``: broken off after it was made.
     """
 
-    def __init__(self, message: str, *, remedy: str = "", maybe_applied: bool = False, passing: bool = False) -> None:
+    def __init__(
+        self, message: str, *, remedy: str = "", maybe_applied: bool = False, passing: bool = False, cut: bool = False
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.maybe_applied = maybe_applied
         self.passing = passing
+        self.cut = cut
 
 
 class HttpClient:
@@ -68,8 +74,8 @@ class HttpClient:
     :param connect_timeout: seconds for connecting, TLS included.
     :param auth: what requests takes, for instance ``(user, password)``; ``.netrc`` is never read.
     :param headers: sent with every request.
-    :param retries: how often a connection that was never made, and a safe method that was answered with one of
-        *retry_statuses*, is repeated (backoff 0.2, 0.4, 0.8 s ...).
+    :param retries: how often a connection that was never made, and a safe method whose connection was cut or that was
+        answered with one of *retry_statuses*, is repeated (backoff 0.2, 0.4, 0.8 s ...).
     :param on_unauthorized: called once when a request is answered with 401; when true, the request is repeated.
     """
 
@@ -95,6 +101,7 @@ class HttpClient:
         self.timeout = float(timeout)
         self.connect_timeout = float(connect_timeout)
         self.on_unauthorized = on_unauthorized
+        self._retries = retries
         self._verify: bool | str = (ca_path or True) if verify else False
         self.session = requests.Session()
         # A callable that does nothing keeps requests from looking for a .netrc.
@@ -109,7 +116,7 @@ class HttpClient:
             redirect=False,
             allowed_methods=SAFE_METHODS,
             status_forcelist=tuple(retry_statuses),
-            backoff_factor=0.2,
+            backoff_factor=BACKOFF_S,
             raise_on_status=False,
             respect_retry_after_header=False,
         )
@@ -202,6 +209,19 @@ class HttpClient:
         return ResponseError(message, status=status, text=text, remedy=remedy)
 
     def _send(self, method: str, path: str, call: t.Mapping[str, t.Any], timeout: float | None) -> requests.Response:
+        """Send it; a safe method again when its connection was cut, which urllib3 cannot see within a body."""
+        for pause in (BACKOFF_S * 2**number for number in range(self._retries if method in SAFE_METHODS else 0)):
+            try:
+                return self._send_once(method, path, call, timeout)
+            except ConnectionBrokenError as error:
+                if not error.cut:
+                    raise
+            time.sleep(pause)
+        return self._send_once(method, path, call, timeout)
+
+    def _send_once(
+        self, method: str, path: str, call: t.Mapping[str, t.Any], timeout: float | None
+    ) -> requests.Response:
         read = self.timeout if timeout is None else timeout
         try:
             return self.session.request(
@@ -254,6 +274,7 @@ class HttpClient:
             remedy="Try again." + (" The change may have been made." if changed else ""),
             maybe_applied=changed,
             passing=True,
+            cut=True,
         )
 
 

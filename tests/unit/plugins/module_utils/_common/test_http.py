@@ -113,8 +113,15 @@ def test_a_change_is_never_repeated(server: Server, method: str) -> None:
     assert server.hits == [(method, "/503")]
 
 
+def test_a_safe_method_whose_connection_is_cut_is_repeated(server: Server) -> None:
+    with HttpClient(url(server), retries=2) as client, pytest.raises(ConnectionBrokenError) as caught:
+        client.request("GET", "/cut")
+    assert caught.value.cut
+    assert server.hits == [("GET", "/cut")] * 3
+
+
 def test_a_change_whose_connection_is_cut_may_have_been_made(server: Server) -> None:
-    with HttpClient(url(server)) as client:
+    with HttpClient(url(server), retries=0) as client:
         with pytest.raises(ConnectionBrokenError, match="connection broke") as cut:
             client.request("POST", "/cut", json={})
         assert cut.value.maybe_applied
