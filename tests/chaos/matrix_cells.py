@@ -26,10 +26,15 @@ class Fault:
     title: str
     rule: Mapping[str, Any]
     reads_only: bool = False
+    writes_only: bool = False
 
-    @property
-    def lasting(self) -> bool:
-        return self.rule.get("times", 1) is None
+    def fits(self, read: bool) -> bool:
+        """Whether the fault means something of its own for a read, or for a write.
+
+        A write is never answered with an older answer. A read changes nothing, so that one that is done and then
+        answered with 500 is one that is answered with 500.
+        """
+        return not (self.writes_only if read else self.reads_only)
 
 
 FAULTS = (
@@ -39,7 +44,7 @@ FAULTS = (
     Fault("status", "500", {"fault": "status"}),
     Fault("status-lasting", "500, lasting", {"fault": "status", "times": None}),
     Fault("cut", "cut", {"fault": "cut"}),
-    Fault("apply-status", "applied, then 500", {"fault": "apply_then_status"}),
+    Fault("apply-status", "applied, then 500", {"fault": "apply_then_status"}, writes_only=True),
     Fault("stale", "stale read", {"fault": "stale"}, reads_only=True),
 )
 
@@ -114,9 +119,8 @@ def rows_seen(play: str, calls: Iterable[Mapping[str, Any]]) -> list[Call]:
 
 
 def cells(rows: Sequence[Call], faults: Sequence[Fault] = FAULTS) -> list[Cell]:
-    """All cells; what does not apply by rule (a stale answer to a write) is left out. Stale ones come last, as a worker
-    has to have seen older answers."""
-    found = [Cell(row, fault) for fault in faults for row in rows if row.read or not fault.reads_only]
+    """All cells that mean something. Stale ones come last, as a worker has to have seen older answers."""
+    found = [Cell(row, fault) for fault in faults for row in rows if fault.fits(row.read)]
     return sorted(found, key=lambda cell: cell.fault.reads_only)
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from .matrix_cells import FAULTS, PLAYS, Call, Result
 
-SIGNS = {"ok": "ok", "reconciled": "ok+r", "n/a": "n/a", "FAIL": "FAIL", "": "-"}
+SIGNS = {"ok": "ok", "reconciled": "ok+r", "n/a": "n/a", "as 500": "= 500", "FAIL": "FAIL", "": "-"}
 LEGEND = (
     ("ok", "the group was converged when the play ended, whatever the play said"),
     ("ok+r", "converged after one reconcile, once the fault was gone"),
     ("n/a", "does not apply: a write is never answered with an older answer, or no older answer was known"),
+    ("= 500", "a read changes nothing: one that is done and then answered with 500 is one that is answered with 500"),
     ("FAIL", "an invariant did not hold; matrix.json says why"),
     ("-", "not run"),
 )
@@ -36,9 +37,9 @@ code{font-size:90%}
 
 
 def sign(result: Result | None, call: Call, fault: Any) -> str:
-    """``ok``, ``reconciled``, ``n/a``, ``FAIL`` or nothing."""
-    if fault.reads_only and not call.read:
-        return "n/a"
+    """``ok``, ``reconciled``, ``n/a``, ``as 500``, ``FAIL`` or nothing."""
+    if not fault.fits(call.read):
+        return "as 500" if call.read else "n/a"
     if result is None:
         return ""
     if not result.ok:
@@ -128,7 +129,7 @@ undisturbed group. While a play runs the number of VMs, of enabled members, and 
 
 def _cell(result: Result | None, row: Call, fault: Any) -> str:
     mark = sign(result, row, fault)
-    kind = {"n/a": "na", "FAIL": "fail", "": "na"}.get(mark, mark)
+    kind = {"n/a": "na", "as 500": "na", "FAIL": "fail", "": "na"}.get(mark, mark)
     hint = ""
     if result is not None:
         said = (

@@ -26,7 +26,7 @@ SPEC = {
     "size": SIZE,
     "timeouts": {"clone": 20, "customization": 12, "address": 12, "gate": 12, "pool": 12, "target": 12},
     "scale_in": {"victim": "newest", "drain_timeout": 6, "shutdown_timeout": 3},
-    "breaker": {"failures": 1000, "window": 60, "probe_after": 60},  # each cell is a world of its own
+    "breaker": {"failures": 20, "window": 60, "probe_after": 60},  # each cell is a world of its own
     "quarantine": {"keep": 0},
 }
 TIMES = {"clone_s": 0.2, "boot_s": 0.2, "shutdown_s": 0.2}

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 SOAP_CALL = re.compile(rb"<(?:\w+:)?Body[^>]*>\s*<(?:\w+:)?([A-Za-z_]\w*)")
 PROPERTY_TYPE = re.compile(rb"<propSet[^>]*>.*?<type[^>]*>(\w+)</type>", re.DOTALL)
+FEW_KINDS = 3  # a read of more kinds of objects than these looks for places
 SOAP_READS = ("Retrieve", "Query", "Find", "Fetch", "CurrentTime")
 #: Ids that differ from session to session, in requests that ask the same: views and the cookie of a session.
 VIEW_ID = re.compile(rb'(<obj[^>]*type="ContainerView"[^>]*>)[^<]*')
@@ -42,7 +43,7 @@ def _soap(method: str, target: str, body: bytes) -> str:
     name = found.group(1).decode()
     if name.startswith("RetrieveProperties"):
         kinds = sorted({kind.decode() for kind in PROPERTY_TYPE.findall(body)})
-        name = f"{name} {'+'.join(kinds)}".rstrip()
+        name = f"{name} {'+'.join(kinds) if len(kinds) <= FEW_KINDS else 'inventory'}".rstrip()
     return name
 
 
