@@ -25,12 +25,17 @@ class Journal(Members):
     def close_dead(self, connection: sa.Connection, ident: str, *, code: str, message: str) -> bool:
         """End the action *ident* as failed on behalf of its play, which is known to be dead; its lock is free again.
 
-        Neither the owner nor the expiry of the lock counts. Members and leases stay recorded for the reconcile run.
+        Neither the owner nor the expiry of the lock counts, except that of a person who goes on by hand with an action
+        that a dispatcher had launched. Members and leases stay recorded for the reconcile run.
 
-        :returns: ``False`` when nobody started the action, or it has ended already.
+        :returns: ``False`` when nobody started the action, it has ended already, or a person goes on with it.
         """
         action = one(connection, tables.actions, tables.actions.c.ident == ident)
         if action is None or action["state"] != "running":
+            return False
+        lock = one(connection, tables.locks, tables.locks.c.group_name == action["group_name"])
+        by_hand = action["attempt"] is not None and lock is not None and lock["attempt"] is None
+        if by_hand and lock["action"] == ident and lock["expires_at"] > self.clock():
             return False
         self._close(connection, action, "failed", code, message)
         self._free(connection, action["group_name"], ident)

@@ -203,3 +203,23 @@ def test_attempts_are_compared_within_one_action(ledger, clock):
     clock.tick(TTL)
     assert allowed(ledger, "in", ident="web-2", attempt=1, owner="b/1") == ("web-2", False)
     assert ledger.lock_state("web")["attempt"] == 1
+
+
+def test_a_dispatcher_gives_up_its_own_play_and_not_a_persons(ledger, clock):
+    """It knows that what it launched is dead; of who went on by hand it knows nothing."""
+
+    def give_up(ident):
+        with ledger.write() as connection:
+            return ledger.close_dead(connection, ident, code="gave_up", message="dead")
+
+    start(ledger, ident="web-1", attempt=1)
+    clock.tick(TTL)
+    start(ledger, owner="person/1")
+    assert give_up("web-1") is False
+    ledger.begin_step("web-1", "clone", owner="person/1")
+    clock.tick(TTL)
+    assert give_up("web-1") is True
+    assert (give_up("web-1"), give_up("web-9")) == (False, False)
+    start(ledger, ident="web-2", attempt=1)
+    assert give_up("web-2") is True
+    assert ledger.lock_state("web") is None
