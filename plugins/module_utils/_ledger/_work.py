@@ -71,9 +71,7 @@ class WorkQueue(Inbox):
         :returns: whether it had been heard of in time: ``False`` for a new one, and for one that was away for so long
             that others may have taken its actions over.
         """
-        in_time = any(row["alive"] for row in self._ledger.controllers() if row["node"] == node)
-        self._ledger.controller_alive(node, ttl)
-        return in_time
+        return self._ledger.controller_alive(node, ttl)
 
     def take_over(self, claim: Claim, node: str) -> Claim | None:
         """Follow *claim* from *node* from now on; ``None`` when it has moved on, or its own node is heard of again."""
