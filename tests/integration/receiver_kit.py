@@ -33,13 +33,14 @@ PLAY = """
   vars:
     ansible_python_interpreter: "{{ ansible_playbook_python }}"
     journal: "{{ ansible_playbook_python }} {{ folder }}/journal.py {{ folder }}"
+    who: "{{ action_id }} {{ group }} {{ signal_direction }} {{ action_attempt }}"
   tasks:
     - name: Open
-      ansible.builtin.command: "{{ journal }} open {{ action_id }} {{ group }} {{ signal_direction }}"
+      ansible.builtin.command: "{{ journal }} open {{ who }}"
     - name: Work
-      ansible.builtin.command: "{{ journal }} work {{ action_id }} {{ group }} {{ signal_direction }}"
+      ansible.builtin.command: "{{ journal }} work {{ who }}"
     - name: Close
-      ansible.builtin.command: "{{ journal }} close {{ action_id }} {{ group }} {{ signal_direction }}"
+      ansible.builtin.command: "{{ journal }} close {{ who }}"
 """
 
 JOURNAL = """
@@ -50,7 +51,9 @@ folder, what, ident, group, direction = pathlib.Path(sys.argv[1]), *sys.argv[2:6
 control = json.loads((folder / "control.json").read_text()).get(group, {})
 with Ledger.open(f"sqlite:///{folder}/ledger.db") as ledger:
     if what == "open":
-        ledger.start_action(group, direction, ident=ident, owner=ident, ttl=120, source="alert", reason="test")
+        ttl, attempt = control.get("ttl", 120), int(sys.argv[6])
+        who = {"ident": ident, "owner": f"{ident}/{attempt}", "attempt": attempt}
+        ledger.start_action(group, direction, **who, ttl=ttl, source="alert", reason="test")
     elif what == "work":
         with open(folder / "runs.txt", "a") as runs:
             runs.write(f"begin {group} {ident} {time.time()}\\n")
@@ -105,7 +108,7 @@ def notification(*alerts: dict[str, t.Any], truncated: int = 0) -> dict[str, t.A
     }
 
 
-def until(look: t.Callable[[], t.Any], what: str, timeout: float = 40.0) -> t.Any:
+def until(look: t.Callable[[], t.Any], what: str, timeout: float = 90.0) -> t.Any:
     """Wait until *look* answers something true; the answer."""
     deadline = time.monotonic() + timeout
     while not (found := look()):
@@ -152,7 +155,7 @@ class ReceiverKit:
         }
 
     def control(self, **groups: dict[str, t.Any]) -> None:
-        """What the plays shall do: ``seconds``, ``cooldown``, ``fail`` by group."""
+        """What the plays shall do: ``seconds``, ``cooldown``, ``fail``, ``ttl`` (of the lock) by group."""
         (self.folder / "control.json").write_text(json.dumps(groups))
 
     def start(self) -> ReceiverKit:

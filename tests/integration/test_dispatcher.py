@@ -233,3 +233,81 @@ def test_a_second_receiver_of_the_same_folder_refuses_to_start(kit: ReceiverKit)
     assert first is not None
     first.terminate()
     first.wait(15)
+
+
+def test_the_ledger_is_deleted_under_the_receiver(kit: ReceiverKit) -> None:
+    """Issue 4: it goes on with an empty one; no ident is used twice, and no play beside the old one in the group."""
+    kit.control(web={"seconds": 60})
+    kit.start()
+    kit.post(notification(alert()))
+    until(kit.runs, "the run")
+    for file in kit.folder.glob("ledger.db*"):
+        file.unlink()
+    until(lambda: kit.post(notification(alert())).status_code == 202, "the delivery")
+    until(lambda: "of which this ledger does not know" in kit.log.read_text(), "the wait")
+    assert kit.runs() == ["web-1"]
+    kit.go()
+    until(lambda: kit.runs("end"), "the end of the second play")
+    until(kit.idle, "the end of the second action")
+    assert (kit.runs(), kit.runs("end")) == (["web-1", "web-2"], ["web-2"])
+    assert kit.rows("select ident, state from actions") == [{"ident": "web-2", "state": "succeeded"}]
+    assert kit.get("/healthz").status_code == 200
+
+
+def test_every_group_is_reconciled_once_a_period(tmp_path: Path) -> None:
+    """Issue 4: without any alert; and soon after an action that failed."""
+    kit = ReceiverKit(tmp_path, reconcile_period=8, reconcile_soon=0.5)
+    kit.control(web={"seconds": 0}, api={"seconds": 0})
+    try:
+        kit.start()
+        until(lambda: kit.runs("end", "web") and kit.runs("end", "api"), "both groups")
+        assert {row["direction"] for row in kit.rows("select direction from actions")} == {"reconcile"}
+        given = {
+            row["source"] for row in kit.rows("select json_extract(signal, '$.running.source') as source from work")
+        }
+        assert given <= {None, "sweep"}
+        claimed = kit.work()["reconciled_at"]
+        until(lambda: kit.work()["reconciled_at"] > claimed, "the next one")
+        assert kit.work()["reconciled_at"] - claimed >= 8
+        until(kit.idle, "its end")
+        kit.control(web={"seconds": 0, "fail": True}, api={"seconds": 0})
+        kit.post(notification(alert()))
+        failed = until(lambda: kit.rows("select * from events where result = 'failed'"), "the failure")[0]
+        kit.control(web={"seconds": 0}, api={"seconds": 0})
+        after = "select * from actions where direction = 'reconcile' and group_name = 'web' and started_at > ?"
+        found = until(lambda: kit.rows(after, failed["at"]), "the reconcile behind it")
+        assert found[0]["started_at"] - failed["at"] < 7
+    finally:
+        kit.close()
+
+
+def test_a_second_receiver_goes_on_with_the_actions_of_one_that_is_gone(tmp_path: Path) -> None:
+    """T4: kill -9 of a receiver and of its play; the other waits for the lock, then goes on under the same ident."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = ReceiverKit(tmp_path / "a", node="a", controller_ttl=3)
+    shared = {"ledger": first.config["ledger"], "scaling_groups_dir": str(tmp_path / "a" / "groups")}
+    extra = {"extra_vars": {"folder": str(tmp_path / "a")}}
+    second = ReceiverKit(tmp_path / "b", node="b", controller_ttl=3, executor=extra, **shared)
+    first.control(web={"seconds": 60, "ttl": 15})
+    try:
+        first.start()
+        first.post(notification(alert()))
+        until(first.runs, "the run")
+        second.start()
+        until(lambda: second.metric("onprem_autoscale_controllers_alive") == 2, "both alive")
+        expires = first.rows("select expires_at from locks")[0]["expires_at"]
+        first.close()
+        taken = 'onprem_autoscale_actions_taken_over_total{group="web"}'
+        until(lambda: second.metric(taken) == 1, "the take-over")
+        until(lambda: len(first.runs()) == 2, "the second attempt")
+        assert [row["attempt"] for row in first.rows("select attempt from locks")] == [2]
+        assert first.rows("select acquired_at from locks")[0]["acquired_at"] >= expires, "not before the lock ran out"
+        first.go()
+        until(first.idle, "the end")
+        assert set(first.runs()) == {"web-1"}
+        assert first.runs("end") == ["web-1"]
+        assert second.metric("onprem_autoscale_controllers_alive") == 1
+    finally:
+        first.close()
+        second.close()

@@ -31,6 +31,7 @@ from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._executor
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._receiver import Receiver
 from lab.postgres import Postgres
 
+pytestmark = pytest.mark.timeout(900)  # half a minute each on two idle cores
 TICK = 5.0
 TICKS = 720
 DELIVERIES = 10_000
