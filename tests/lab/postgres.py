@@ -209,7 +209,7 @@ class Postgres:
                 shutil.rmtree(path, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    # ---- how ----------------------------------------------------------------------------------------------------------
+    # ---- how ---------------------------------------------------------------------------------------------------------
     @property
     def _record_file(self) -> Path:
         return self.folder / "server.json"

@@ -1,15 +1,21 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A ledger on a file, with a clock that a test turns."""
+"""An empty ledger on each of both databases, with a clock that a test turns.
+
+A test that takes ``url``, ``ledger`` or ``new_url`` runs on both. One about a database of its own takes ``sqlite_url``
+or ``postgresql_url``. Without PostgreSQL the tests fail; they are not skipped.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Ledger
+from lab.postgres import Postgres
 
 
 @dataclasses.dataclass
@@ -31,12 +37,65 @@ def clock():
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def postgresql_server():
+    """One for each process of pytest, without fsync: no test here pulls the plug."""
+    with Postgres.temporary() as server:
+        server.create_role("ledger")
+        server.create_database("ledger", owner="ledger")
+        yield server
+
+
+def empty_database(server):
+    """The database without any table, whatever the test before left open or locked; its URL comes back."""
+    with server.connect("ledger") as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = 'ledger' AND pid <> pg_backend_pid()"
+        )
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner")
+    return server.url("ledger", user="ledger")
+
+
 @pytest.fixture
-def url(tmp_path):
+def sqlite_url(tmp_path):
+    """Of a file that does not exist yet, in a folder that does not either."""
     return f"sqlite:///{tmp_path}/ledger/ledger.db"
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server):
+    """Of an empty database; the role owns it and has no other right."""
+    return empty_database(postgresql_server)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request):
+    """Of a store that does not exist yet."""
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def new_url(url, tmp_path, request):
+    """A function that returns the URL of another store that does not exist yet; the one before is forgotten."""
+    numbers = itertools.count()
+
+    def make():
+        if url.startswith("sqlite"):
+            return f"sqlite:///{tmp_path}/{next(numbers)}/ledger.db"
+        return empty_database(request.getfixturevalue("postgresql_server"))
+
+    return make
 
 
 @pytest.fixture
 def ledger(url, clock):
     with Ledger.open(url, clock=clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sqlite_ledger(sqlite_url, clock):
+    with Ledger.open(sqlite_url, clock=clock) as opened:
         yield opened

@@ -103,5 +103,6 @@ def test_kill_in_a_transaction_leaves_nothing_behind(ledger, url, _round):
     assert ledger.start_action("web", "out", owner="alive", ttl=600) == "web-1"
     assert time.monotonic() - began < 5
     assert ledger.members("web") == []
-    with ledger.read() as connection:
-        assert connection.exec_driver_sql("pragma integrity_check").scalar() == "ok"
+    if url.startswith("sqlite"):
+        with ledger.read() as connection:
+            assert connection.exec_driver_sql("pragma integrity_check").scalar() == "ok"
