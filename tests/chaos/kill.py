@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import json
+import signal
 import sys
 import threading
 import time
@@ -119,6 +120,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="list the boundaries and stop")
     options = parser.parse_args()
     own_environment()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(f"signal {number}"))
     workers = [Worker(int(index), OUT / "kills", say) for index in options.labs.split(",")]
     results: list[Result] = []
     try:
@@ -133,8 +135,11 @@ def main() -> int:
         say(f"{len(kills)} kills in {len(workers)} labs")
         pool = Pool(kills)
         with concurrent.futures.ThreadPoolExecutor(len(workers)) as threads:
-            for future in [threads.submit(work, worker, pool, results, len(kills)) for worker in workers]:
-                future.result()
+            try:
+                for future in [threads.submit(work, worker, pool, results, len(kills)) for worker in workers]:
+                    future.result()
+            finally:
+                pool.give_up()
     finally:
         for worker in workers:
             worker.site.down()

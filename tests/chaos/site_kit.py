@@ -23,6 +23,8 @@ from pyVmomi import vim
 from lab.settings import REPO, Settings
 from lab.supervisor import Lab
 
+from .callback.kill_at import kill_run
+
 INVENTORY = REPO / "inventories" / "lab" / "hosts.yml"
 CALLBACKS = Path(__file__).resolve().parent / "callback"
 GROUP = "web"
@@ -73,12 +75,14 @@ class Site(Outside):
     # ---- up and down -------------------------------------------------------------------------------------------------
     def up(self, changes: Mapping[str, Any] | None = None) -> None:
         """A fresh lab, and ``configure``; *changes* to the group on top of this site's own."""
-        self.runner.down(quiet=True)
+        self.down()
         super().__init__(self.runner.up())
         self.settings.write_group({**self.spec, **(changes or {})})
         self.must(self.play("configure", "configure"))
 
     def down(self) -> None:
+        """Stop the lab, and what plays of this site may have left running."""
+        kill_run(f"{self.settings.index}-*")
         self.runner.down(quiet=True)
 
     @staticmethod

@@ -331,6 +331,11 @@ class Pool:
         self._kills = list(kills)
         self._lock = threading.Lock()
 
+    def give_up(self) -> None:
+        """Nobody gets another one."""
+        with self._lock:
+            self._kills.clear()
+
     def take(self, size: int | None) -> Kill | None:
         """One that fits a group with *size* members made, else any; ``None`` when none is left."""
         with self._lock:

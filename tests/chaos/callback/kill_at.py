@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import signal
@@ -59,11 +60,15 @@ class CallbackModule(CallbackBase):
 
 
 def kill_run(run: str, spare: int = 0) -> int:
-    """SIGKILL to every process whose environment says ``CHAOS_RUN=<run>``; how many there were."""
-    mark, killed = f"CHAOS_RUN={run}".encode(), 0
+    """SIGKILL to every process whose environment says ``CHAOS_RUN=<run>``; how many there were.
+
+    :param run: one that ends with ``*`` stands for all that begin so.
+    """
+    pattern, killed = f"CHAOS_RUN={run}", 0
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if int(entry.name) != spare and mark in (entry / "environ").read_bytes().split(b"\0"):
+            words = (entry / "environ").read_bytes().decode(errors="replace").split("\0")
+            if int(entry.name) != spare and fnmatch.filter(words, pattern):
                 os.kill(int(entry.name), signal.SIGKILL)
                 killed += 1
         except OSError:
