@@ -30,6 +30,7 @@ SPEC = {
     "quarantine": {"keep": 0},
 }
 TIMES = {"clone_s": 0.2, "boot_s": 0.2, "shutdown_s": 0.2}
+CONFIG = Path(__file__).with_name("matrix.cfg")
 PLAY_LIMIT_S = 240
 SETTLE_S = 5.0
 LAB_FILE = "{{ lookup('ansible.builtin.file', lab.bigip.password_file) }}"
@@ -80,7 +81,8 @@ class Worker:
     # ---- plays -------------------------------------------------------------------------------------------------------
     def play(self, name: str, label: str) -> int | None:
         """Run a playbook through the proxy; its exit status, None when it did not end and was killed."""
-        process = self.site.start(name, label, VARIABLES, {"LAB_JSON": str(self._description)})
+        environment = {"LAB_JSON": str(self._description), "ANSIBLE_CONFIG": str(CONFIG)}
+        process = self.site.start(name, label, VARIABLES, environment)
         try:
             return process.wait(PLAY_LIMIT_S)
         except subprocess.TimeoutExpired:
