@@ -146,19 +146,23 @@ class RunnerExecutor:
 
     def processes(self, name: str) -> list[int]:
         """Process ids of everything that still runs for the attempt, from the kernel."""
-        mark = f"{MARK}={self.root / name}".encode()
-        found = []
+        return self._alive().get(name, [])
+
+    def _alive(self) -> dict[str, list[int]]:
+        """Attempt -> process ids, of every attempt under the root of which something runs."""
+        mark = f"{MARK}={self.root}/".encode()
+        found: dict[str, list[int]] = {}
         for entry in self._proc.iterdir():
             if not entry.name.isdigit():
                 continue
             # A process that ends meanwhile, or is another user's, has nothing to say here.
             with contextlib.suppress(OSError):
-                if mark not in (entry / "environ").read_bytes().split(b"\0"):
-                    continue
-                command = (entry / "cmdline").read_bytes()
+                values = (entry / "environ").read_bytes().split(b"\0")
+                name = next((value[len(mark) :] for value in values if value.startswith(mark)), b"")
+                command = (entry / "cmdline").read_bytes() if name else b""
                 # A shared ssh connection idles on for a minute; it changes nothing any more.
                 if command and not (command.startswith(b"ssh:") and b"[mux]" in command):
-                    found.append(int(entry.name))
+                    found.setdefault(os.fsdecode(name), []).append(int(entry.name))
         return found
 
     def knows(self, ident: str) -> bool:
@@ -169,7 +173,7 @@ class RunnerExecutor:
     def busy(self, group: str) -> list[str]:
         """Names of the group's attempts of which something still runs."""
         form = re.compile(re.escape(group) + r"-\d+-\d+")
-        return [e.name for e in self.root.iterdir() if form.fullmatch(e.name) and self.processes(e.name)]
+        return sorted(name for name in self._alive() if form.fullmatch(name))
 
     def cancel(self, name: str) -> bool:
         """SIGTERM to ansible-runner itself: the task in flight ends, ``rc`` becomes 254."""
