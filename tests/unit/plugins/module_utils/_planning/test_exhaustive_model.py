@@ -48,6 +48,8 @@ class Kind(enum.Enum):
     SICK_UNREGISTERED = ("on", False, "offline")
     DRAINED = ("on", True, "disabled")
     DRAINED_UNPOOLED = ("on", False, None, "drained")  # the fourth value only makes it another than BOOTED
+    KEPT = ("on", False, None, "quarantined")
+    HIDDEN = ("hidden", True, "available")  # it serves, and a late listing of vCenter does not show it
 
     @property
     def serves(self) -> bool:
@@ -61,16 +63,18 @@ class Kind(enum.Enum):
 #: What the world may do to a VM on its own. A VM may also vanish.
 CHANGES: dict[Kind, tuple[Kind, ...]] = {
     Kind.FLIGHT: (Kind.OFF, Kind.BOOTED),
-    Kind.OFF: (Kind.BOOTED,),
+    Kind.OFF: (Kind.BOOTED, Kind.KEPT),
     Kind.OFF_REGISTERED: (Kind.OFF, Kind.SERVING),
     Kind.BOOTED: (Kind.REGISTERED, Kind.POOLED, Kind.OFF, Kind.SICK_UNREGISTERED),
     Kind.REGISTERED: (Kind.SERVING, Kind.BOOTED, Kind.OFF_REGISTERED, Kind.SICK),
     Kind.POOLED: (Kind.SERVING, Kind.SICK_UNREGISTERED, Kind.OFF),
-    Kind.SERVING: (Kind.SICK, Kind.POOLED, Kind.OFF_REGISTERED),
+    Kind.SERVING: (Kind.SICK, Kind.POOLED, Kind.OFF_REGISTERED, Kind.HIDDEN),
     Kind.SICK: (Kind.SERVING, Kind.OFF_REGISTERED, Kind.SICK_UNREGISTERED),
     Kind.SICK_UNREGISTERED: (Kind.POOLED, Kind.SICK, Kind.OFF),
     Kind.DRAINED: (Kind.DRAINED_UNPOOLED, Kind.SERVING),  # somebody may enable it again
     Kind.DRAINED_UNPOOLED: (),
+    Kind.KEPT: (),
+    Kind.HIDDEN: (Kind.SERVING,),
 }
 
 
@@ -82,6 +86,7 @@ class State(t.NamedTuple):
     in_rests: bool
 
 
+@functools.lru_cache(maxsize=4096)
 def look(spec: GroupSpec, vms: tuple[Kind, ...], blind: str = "") -> Observed:
     """The rows that the modules would return, merged; *blind* is a source that cannot be read."""
     rows: list[dict[str, t.Any]] = []
@@ -99,8 +104,11 @@ def look(spec: GroupSpec, vms: tuple[Kind, ...], blind: str = "") -> Observed:
             continue
         if kind.left_over:
             ledger.append({"name": name, "address": address, "state": "draining"})
-        marks = {"group": "web"}
-        rows.append({"name": name, "moid": f"vm-{age}", "address": address, "power_state": power, "marks": marks})
+        marks = {"group": "web", **({"quarantined": "web-1"} if kind is Kind.KEPT else {})}
+        if power == "hidden":
+            ledger.append({"name": name, "address": address, "state": "in_service"})
+        else:
+            rows.append({"name": name, "moid": f"vm-{age}", "address": address, "power_state": power, "marks": marks})
         if pooled:
             availability = "available" if pooled == "disabled" else pooled
             pool.append({"address": address, "port": 8080, "availability": availability, "in_service": kind.serves})
@@ -122,7 +130,7 @@ def apply(state: State, plan: Plan) -> State:
         out_rests=state.out_rests or (rests and plan.direction == "out"),
         in_rests=state.in_rests or (rests and plan.direction == "in"),
     )
-    gone = {int(victim.name[-1]) for victim in plan.victims}
+    gone = {int(member.name[-1]) for member in (*plan.victims, *plan.evictions)}
     vms = tuple(kind for age, kind in enumerate(state.vms) if age not in gone)
     return state._replace(vms=vms + (Kind.FLIGHT,) * len(plan.launches))
 
@@ -141,6 +149,7 @@ def check(spec: GroupSpec, state: State, plan: Plan) -> None:
     if plan.code == "scale_out":
         assert not state.out_rests
         assert base + len(after.vms) <= spec.size.max
+        assert all(state.vms[int(member.name[-1])] is Kind.KEPT for member in plan.evictions)
     if plan.code == "scale_in":
         assert not state.in_rests
         served, serving = (base + sum(kind.serves for kind in vms) for vms in (state.vms, after.vms))
@@ -186,8 +195,9 @@ def explore(spec: GroupSpec, starts: t.Iterable[State]) -> set[State]:
 
 
 def settle(vms: tuple[Kind, ...]) -> tuple[Kind, ...]:
-    """The world heals: what can serve does; what never booted, and what was drained, stays as it is."""
-    return tuple(kind if kind is Kind.OFF or kind.left_over else Kind.SERVING for kind in vms)
+    """The world heals: what can serve does; what never booted, was drained or is quarantined stays as it is."""
+    stays = (Kind.OFF, Kind.KEPT)
+    return tuple(kind if kind in stays or kind.left_over else Kind.SERVING for kind in vms)
 
 
 @functools.cache
