@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -160,6 +161,7 @@ class Demo:
         self.lab.part("load").stop(timeout=40)
         leaked = self.observer.leaked(BASE_MEMBERS)
         self.lab.part("receiver").stop()
+        self.settle()
         self.observer.stop()
         load = self.observer.load()
         actions = [as_action(event) for event in self.observer.events()]
@@ -185,6 +187,12 @@ class Demo:
         (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         report.write(self.out / "report.html", summary, self.observer.samples)
         return summary
+
+    def settle(self, timeout: float = 60.0) -> None:
+        """Wait for plays that the receiver started and that outlive it, so that none finds its backends gone."""
+        deadline = time.time() + timeout
+        while self.observer.ledger("select action from locks") and time.time() < deadline:
+            time.sleep(0.5)
 
     def judge(self, summary: dict[str, Any]) -> None:
         """Note what is missing of the course of actions; add to the summary what else is to be told."""
@@ -245,7 +253,8 @@ def as_action(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def play(demo: Demo) -> int:
-    """All of it; the exit status."""
+    """All of it; the exit status. Ended by SIGTERM it stops the lab too."""
+    signal.signal(signal.SIGTERM, lambda *_unused: sys.exit(143))
     try:
         demo.prepare()
         demo.loop()

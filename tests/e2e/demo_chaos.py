@@ -32,6 +32,7 @@ from lab.settings import BASE_MEMBERS, REPO
 from lab.tls import make_tls
 
 UP_S, DOWN_S = (6.0, 10.0), (3.0, 5.0)
+PASSING = (0, 9)  # calls that get through before an outage begins
 #: In turn: nothing gets through; an error page; done, and the answer cut off; done, and answered with an error page.
 KINDS = ("refuse", "status", "cut", "apply_then_status")
 GROUP = {"quarantine": {"keep": 0}}  # nobody looks at failed VMs here, so that what is left over is a leak
@@ -63,12 +64,18 @@ class Flapper:
         for kind in itertools.cycle(KINDS):
             if self._stop.wait(self._random.uniform(*UP_S)):
                 return
-            row = {"kind": kind, "began_at": time.time()}
-            self._proxy.fault("bigip", kind, times=None)
+            # Calls are few, so each outage waits for some: it begins with a login, a read or a write in mid-work.
+            self._proxy.fault("bigip", kind, times=None, skip=self._random.randint(*PASSING))
+            while not self._hits() and not self._stop.wait(0.1):
+                pass
+            began = time.time()
             self._stop.wait(self._random.uniform(*DOWN_S))
-            hits = sum(rule["hits"] for rule in self._proxy.rules())
+            if hits := self._hits():
+                self.rows.append({"kind": kind, "began_at": began, "ended_at": time.time(), "calls_hit": hits})
             self._proxy.clear()
-            self.rows.append({**row, "ended_at": time.time(), "calls_hit": hits})
+
+    def _hits(self) -> int:
+        return sum(rule["hits"] for rule in self._proxy.rules())
 
     def summary(self) -> dict[str, Any]:
         """Outages as summary.json tells them; seconds are of all of them together."""
@@ -88,12 +95,12 @@ class ChaosDemo(Demo):
     """The demo with a proxy before the BIG-IP's management port."""
 
     out = REPO / "build" / "demo-chaos"
-    limit_s = 600.0
-    receiver_options = {"reconcile_period": 30}
+    receiver_options = {"reconcile_period": 60}
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, limit_s: float) -> None:
         super().__init__()
         self.seed = seed
+        self.limit_s = limit_s
 
     def connect(self, description: dict[str, Any]) -> dict[str, Any]:
         """The lab with the proxied port, and a group of the demo's own, in a description that ``LAB_JSON`` names."""
@@ -178,7 +185,9 @@ class ChaosDemo(Demo):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=4, help="of the outages' times")
-    return play(ChaosDemo(parser.parse_args().seed))
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds until what is not reached is missed")
+    arguments = parser.parse_args()
+    return play(ChaosDemo(arguments.seed, arguments.limit))
 
 
 if __name__ == "__main__":

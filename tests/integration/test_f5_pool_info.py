@@ -18,7 +18,7 @@ def test_info_returns_what_is_there(device: Device, member: Callable[..., dict[s
     pool, empty = device.new_pool(), device.new_pool(monitor=None)
     port = device.new_virtual(pool)
     with services(True, True) as (one, two):
-        member("enabled", pool, [two, one])
+        member("enabled", pool, [two, {**one.row, "name": "web-20260310120000"}])
         member("disabled", pool, [two])
         with held_connection(port):
             result = run_module("f5_pool_info", {**device.args, "pools": [pool, empty], "virtuals": True})
@@ -34,6 +34,10 @@ def test_info_returns_what_is_there(device: Device, member: Callable[..., dict[s
             True,
             1,
         )
+        # What reconcile reads: whose member it is, and both fields of what was decided.
+        fields = ("description", "session", "state")
+        assert [rows[one.address][field] for field in fields] == ["web-20260310120000", "monitor-enabled", "up"]
+        assert [rows[two.address][field] for field in fields] == ["", "user-disabled", "up"]
         assert (rows[two.address]["standing"], rows[two.address]["in_service"]) == ("disabled", False)
         assert rows[two.address]["availability"] == "available"
         assert (second["members"], second["monitor"], second["virtuals"]) == ([], None, [])
