@@ -9,7 +9,7 @@ import time
 import typing as t
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Ledger
-from ansible_collections.onprem.autoscale.plugins.module_utils._planning import parse_spec, reconcile
+from ansible_collections.onprem.autoscale.plugins.module_utils._planning import names_unseen, parse_spec, reconcile
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._launch_count import controls_of
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._ledger_action import Args, LedgerAction, default_owner
 
@@ -24,6 +24,7 @@ class ActionModule(LedgerAction):
     OPTIONS: t.ClassVar[dict[str, t.Any]] = {
         "spec": {"type": "dict", "required": True},
         "name": {"type": "str", "required": True, "aliases": ["action"]},
+        "state": {"type": "str", "choices": ["unseen", "compared"], "default": "compared"},
         "owner": {"type": "str"},
         "vms": ROWS,
         "vms_again": ROWS,
@@ -33,18 +34,20 @@ class ActionModule(LedgerAction):
 
     def work(self, ledger: Ledger, args: Args) -> dict[str, t.Any]:
         spec = parse_spec(args["spec"])
-        known = ledger.group_state(spec.name, events=0)
+        state = ledger.group_state(spec.name, events=0)
+        rows = {key: state[key] for key in ("members", "leases")}
+        backends = {key: args[key] for key in ("pool_members", "targets")}
+        if args["state"] == "unseen":
+            names = names_unseen(spec, vms=args["vms"], ledger=rows, **backends) if args["vms"] is not None else []
+            return {"names": names}
+        states = ledger.action_states(row["action"] for row in (*rows["members"], *rows["leases"]))
         found = reconcile(
             spec,
             vms=args["vms"],
             vms_again=args["vms_again"],
-            pool_members=args["pool_members"],
-            targets=args["targets"],
-            ledger={
-                "members": known["members"],
-                "leases": known["leases"],
-                "actions": ledger.action_states([row["action"] for row in known["members"]]),
-            },
+            **backends,
+            # What an earlier, killed run of this very reconcile adopted is nobody's work in progress.
+            ledger={**rows, "actions": {ident: what for ident, what in states.items() if ident != args["name"]}},
             controls=controls_of(ledger, spec.name),
             now=time.time(),
         ).as_dict()

@@ -29,6 +29,13 @@ options:
     type: str
     required: true
     aliases: [action]
+  state:
+    description:
+      - V(unseen) only lists RV(names), the members that O(vms) does not show, so that they can be looked for by name.
+      - V(compared) compares, with the result of that look in O(vms_again).
+    type: str
+    choices: [unseen, compared]
+    default: compared
   owner:
     description:
       - Who runs the action. If not set, host name and process of C(ansible-playbook).
@@ -93,9 +100,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+names:
+  description: Members that vCenter did not show, as ledger, pool and Prometheus know them.
+  returned: O(state=unseen)
+  type: list
+  elements: str
 findings:
   description: What does not fit, one row a matter.
-  returned: success
+  returned: O(state=compared)
   type: list
   elements: dict
   contains:
@@ -133,57 +145,57 @@ findings:
       returned: success
 leaked:
   description: How many C(vms), C(members), C(targets) and C(leases) of the findings are leaks.
-  returned: success
+  returned: O(state=compared)
   type: dict
   sample: {vms: 1, members: 0, targets: 1, leases: 0}
 adopt:
   description: VMs of ours that the ledger did not know.
-  returned: success
+  returned: O(state=compared)
   type: list
   elements: dict
 forget:
   description: Names of members whose VM is confirmed gone; their rows and leases are deleted.
-  returned: success
+  returned: O(state=compared)
   type: list
   elements: str
 states:
   description: What was learnt of members - C(name), and C(state), C(unhealthy_since) or C(missing_since).
-  returned: success
+  returned: O(state=compared)
   type: list
   elements: dict
 conflicts:
   description: Members that could not be given the address that they were adopted with, as another one holds its lease.
-  returned: success
+  returned: O(state=compared)
   type: list
   elements: dict
 pool_remove:
   description: Pool members to remove, with C(address) and C(port).
-  returned: success
+  returned: O(state=compared)
   type: list
   elements: dict
 target_remove:
   description: Targets to remove, with C(address).
-  returned: success
+  returned: O(state=compared)
   type: list
   elements: dict
 retire:
   description: Members to drain, remove and delete now.
-  returned: success
+  returned: O(state=compared)
   type: list
   elements: dict
 replaced:
   description: Members to retire once the launches of RV(plan) serve.
-  returned: success
+  returned: O(state=compared)
   type: list
   elements: dict
 plan:
   description:
     - What to launch or to finish, in the shape of RV(onprem.autoscale.scaling_plan#module:plan), with the direction V(reconcile).
       A launch with C(marks) finishes a VM that is there; one with C(keep) must not be deleted when that fails.
-  returned: success
+  returned: O(state=compared)
   type: dict
 repairs:
   description: Whether there is anything to do besides what was stored.
-  returned: success
+  returned: O(state=compared)
   type: bool
 """

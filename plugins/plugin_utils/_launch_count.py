@@ -28,7 +28,9 @@ def controls_of(ledger: Ledger, group: str) -> Controls:
 def begin_probe(ledger: Ledger, spec: GroupSpec, plan: t.Mapping[str, t.Any]) -> None:
     """Before the launch of *plan*: with an open breaker it is the probe, and no second one may start beside it."""
     before = stored_breaker(ledger, spec.name)
-    if plan.get("launches") and before.state == "open":
+    # Putting back who only lost its pool member proves nothing.
+    tries = any(not row.get("keep") for row in plan.get("launches") or ())
+    if tries and before.state == "open":
         ledger.save_breaker(spec.name, before.begin_probe(spec.breaker, ledger.clock()).as_dict())
 
 
