@@ -95,13 +95,7 @@ def empty_engine() -> sa.Engine:
 
 def writer(engine: sa.Engine) -> sa.Engine:
     """The same engine and pool, for transactions that write: they queue up at their start, not at the first write."""
-    options = _postgresql.WRITER_OPTIONS if engine.dialect.name == "postgresql" else {}
-    return engine.execution_options(**{_WRITER: True}, **options)
-
-
-def reader(engine: sa.Engine) -> sa.Engine:
-    """The same engine and pool, for transactions that only read."""
-    return engine.execution_options(**_postgresql.READER_OPTIONS) if engine.dialect.name == "postgresql" else engine
+    return engine.execution_options(**{_WRITER: True})
 
 
 def is_writer(connection: sa.Connection) -> bool:

@@ -31,8 +31,8 @@ LOCK_TIMEOUT_S = 30
 STATEMENT_TIMEOUT_S = 40
 SILENCE_TIMEOUT_S = 45  # then the client gives up by itself: a frozen server keeps none of the limits above
 
-WRITER_OPTIONS = {"isolation_level": "READ COMMITTED"}  # each statement behind the lock sees what came before it
-READER_OPTIONS = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+CLOCK_TOLERANCE_S = 20  # less than the third of a lock's usual life that its heartbeat leaves
+
 
 _WRITER_LOCK = 0x6F6E7072  # any constant; advisory locks belong to a database
 _NO_RIGHT = "Let the ledger's role own its database, or see docs/ledger.md for the rights it needs"
@@ -77,8 +77,9 @@ _BY_TEXT = (
 def explain(error: BaseException) -> tuple[str, str]:
     """Cause and remedy, from what the driver raised."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
-    # Several addresses of one host: the first line says no more than that all of them failed.
-    cause = " ".join(lines)[:400] if lines[0].endswith(":") else lines[0]
+    # One line for each host or address that was tried, when there are several.
+    tried = [line.rpartition("connection failed: ")[2] for line in lines if line.startswith("- host:")]
+    cause = "; ".join(tried)[:400] or lines[0]
     state = getattr(error, "sqlstate", None) or _state_of(" ".join(lines).lower())
     for prefix, remedy in _BY_STATE:
         if state.startswith(prefix):
@@ -126,7 +127,11 @@ def make_engine(parsed: sa.URL, name: str, is_writer: t.Callable[[sa.Connection]
     def begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql(_begin_sql(is_writer(connection)))
 
+    def check_clock(connection: t.Any, record: t.Any) -> None:
+        _check_clock(connection, name)
+
     sa.event.listen(engine, "do_connect", connect)
+    sa.event.listen(engine, "connect", check_clock)
     sa.event.listen(engine, "begin", begin)
     return engine
 
@@ -146,9 +151,26 @@ def _options() -> dict[str, t.Any]:
     }
 
 
+def _check_clock(connection: t.Any, name: str) -> None:
+    """Locks run out by the clock of whoever looks: controllers that disagree would take each other's over."""
+    before = time.time()
+    (server,) = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+    after = time.time()
+    connection.rollback()
+    off = max(before - server, server - after, 0.0)
+    if off > CLOCK_TOLERANCE_S:
+        raise LedgerError(
+            f"cannot use the ledger {name}: the clocks of this machine and of its server differ by {off:.0f} s",
+            remedy="Synchronize both (chrony, NTP); locks of a shared ledger run out by the clock",
+        )
+
+
 def _begin_sql(writes: bool) -> str:
     """What each transaction begins with, in one round trip. A lock is waited for last: the limits count by then."""
+    # Never "READ WRITE": an administrator who made the server read-only had a reason.
+    mode = "READ COMMITTED" if writes else "REPEATABLE READ, READ ONLY"
     statements = [
+        f"SET TRANSACTION ISOLATION LEVEL {mode}",
         f"SET LOCAL lock_timeout = {int(1000 * LOCK_TIMEOUT_S)}",
         f"SET LOCAL statement_timeout = {int(1000 * STATEMENT_TIMEOUT_S)}",
         f"SET LOCAL idle_in_transaction_session_timeout = {int(1000 * IDLE_TIMEOUT_S)}",

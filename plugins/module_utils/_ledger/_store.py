@@ -170,7 +170,7 @@ class Store:
 
     def _stand_on(self, engine: sa.Engine, *, looks_empty: bool = False) -> _Opened:
         file = None if looks_empty else _dialect.identity(self._url)
-        self._opened = _Opened(_dialect.reader(engine), _dialect.writer(engine), file, os.getpid())
+        self._opened = _Opened(engine, _dialect.writer(engine), file, os.getpid())
         return self._opened
 
     def _forget(self) -> None:

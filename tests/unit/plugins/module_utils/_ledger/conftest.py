@@ -55,6 +55,7 @@ def empty_database(server):
         )
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner")
+        connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")  # as a new database has it
     return server.url("ledger", user="ledger")
 
 
