@@ -27,6 +27,7 @@ from .callback.kill_at import kill_run
 from .receiver_child import POINTS
 from .site_kit import GROUP, INVENTORY, Site, until
 
+PATIENCE_S = 240  # for what takes seconds: the machine may be busy
 RECEIVER_POINTS = ("before-store", "after-store")
 # On top of the site's own.
 SPEC = {
@@ -95,7 +96,7 @@ class Services:
         }
         command = [sys.executable, "-m", "chaos.receiver_child", "--config", str(config)]
         self.part.start(command, environment)
-        self.part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.receiver_port}/metrics"), 60)
+        self.part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.receiver_port}/metrics"), PATIENCE_S)
 
     def kill(self, part: str, everything: bool) -> None:
         """SIGKILL to a part, and start it again."""
@@ -130,17 +131,17 @@ class Services:
         self.start_receiver(armed)
         self.alarm.start()
         if armed:
-            until(lambda: self.mark.exists() and self.part.pid() is None, f"the kill at {point}", 90)
+            until(lambda: self.mark.exists() and self.part.pid() is None, f"the kill at {point}", PATIENCE_S)
             self.start_receiver()
         else:
             look = {"alert-posted": lambda: self.alarm.posted, "play-runs": self.site.made, "action-ended": self.ended}
-            until(look[point], point, 90)
+            until(look[point], point, PATIENCE_S)
             self.kill(part, everything)
-        until(self.ended, "the end of the action", 120)
+        until(self.ended, "the end of the action", PATIENCE_S)
         seen = self.deliveries()
         if part == "alertmanager" and point == "action-ended":
-            until(lambda: self.deliveries() > seen, "a delivery after the restart", 30)
-        until(self.idle, "quiet", 60)
+            until(lambda: self.deliveries() > seen, "a delivery after the restart", PATIENCE_S)
+        until(self.idle, "quiet", PATIENCE_S)
 
     def ended(self) -> bool:
         """Whether a scale-out has succeeded."""

@@ -122,7 +122,7 @@ class Site(Outside):
             )
 
     def play(
-        self, name: str, label: str, extra: Mapping[str, Any] | None = None, timeout: float = 180, **chaos: str
+        self, name: str, label: str, extra: Mapping[str, Any] | None = None, timeout: float = 600, **chaos: str
     ) -> Play:
         """Run a playbook to its end, whatever that is."""
         began = time.monotonic()

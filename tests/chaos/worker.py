@@ -22,6 +22,7 @@ from .services import SPEC as SERVICES_SPEC
 from .services import Services
 from .site_kit import Site, until
 
+PATIENCE_S = 240  # for what takes seconds: the machine may be busy
 PLAYS = {"out": "scale_out", "in": "scale_in"}
 SIZE_BEFORE = {"out": 0, "in": 1}  # members made, before an undisturbed run
 SIZE_AFTER = {"out": 1, "in": 0}
@@ -230,7 +231,7 @@ class Worker:
             until(
                 lambda: _ended(process) or (_in_task(site, kill.label, module) and seen(site)),
                 f"moment {kill.inside}",
-                60,
+                PATIENCE_S,
                 0.02,
             )
             time.sleep(delay)
