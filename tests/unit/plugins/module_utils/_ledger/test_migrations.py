@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+
 import pytest
 import sqlalchemy as sa
 
@@ -136,3 +138,24 @@ def test_version_1_keeps_its_rows_and_its_running_action_goes_on(version_1_url, 
         assert [row["address"] for row in state["leases"]] == ["10.0.0.1"]
     with Ledger.open(version_1_url, look_only=True) as again:
         assert again.groups() == ["web"]
+
+
+def open_at_once(url, gate, answers):
+    gate.wait(60)
+    with Ledger.open(url) as mine:
+        answers.put((mine.groups(), mine.group_state("web")["work"]["sequence"]))
+
+
+def test_several_processes_migrate_one_store_at_once(version_1_url):
+    """After an update the receiver and a play may both be the first; one migrates, the others wait for it."""
+    fresh = multiprocessing.get_context("forkserver")
+    gate, answers = fresh.Barrier(3), fresh.Queue()
+    racers = [fresh.Process(target=open_at_once, args=(version_1_url, gate, answers)) for _racer in range(3)]
+    for racer in racers:
+        racer.start()
+    assert [answers.get(timeout=90) for _racer in racers] == [(["web"], 4)] * 3
+    for racer in racers:
+        racer.join(30)
+        assert racer.exitcode == 0
+    with Ledger.open(version_1_url) as ledger, ledger.read() as connection:
+        assert connection.scalars(sa.select(tables.schema_version.c.version)).all() == [current_version()]

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import ConflictError, RefusedError
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Ledger
 
-SPAWN = multiprocessing.get_context("spawn")
+FRESH = multiprocessing.get_context("forkserver")
 RACERS = 4
 
 
@@ -56,8 +56,8 @@ def die_in_a_transaction(url, gate, answers, number):
 
 
 def race(work, url):
-    gate, answers = SPAWN.Barrier(RACERS), SPAWN.Queue()
-    racers = [SPAWN.Process(target=work, args=(url, gate, answers, number)) for number in range(RACERS)]
+    gate, answers = FRESH.Barrier(RACERS), FRESH.Queue()
+    racers = [FRESH.Process(target=work, args=(url, gate, answers, number)) for number in range(RACERS)]
     for racer in racers:
         racer.start()
     found = [answers.get(timeout=60) for _racer in racers]
@@ -93,8 +93,8 @@ def test_several_processes_make_the_store_at_once(url):
 @pytest.mark.parametrize("_round", range(2))
 def test_kill_in_a_transaction_leaves_nothing_behind(ledger, url, _round):
     """Invariant 7: kill -9 between two statements; the next one neither waits nor sees half of it."""
-    gate = SPAWN.Barrier(2)
-    victim = SPAWN.Process(target=die_in_a_transaction, args=(url, gate, None, 0))
+    gate = FRESH.Barrier(2)
+    victim = FRESH.Process(target=die_in_a_transaction, args=(url, gate, None, 0))
     victim.start()
     gate.wait(30)
     os.kill(victim.pid, signal.SIGKILL)
