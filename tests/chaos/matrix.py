@@ -8,7 +8,8 @@ that it saw as rows. For each call and fault it runs the play once, takes the fa
 group is not converged, and compares what the backends hold with an undisturbed group. Writes build/chaos/matrix.json,
 matrix.html and faults.json; the exit status is 1 if any cell is not ok.
 
-``--only 'bigip:*' --faults refuse,cut`` does a part, ``--list`` only lists the rows. The faults are refuse,
+``--only 'bigip:*' --faults refuse,cut`` does a part, ``--sample`` each call with one fault, ``--list`` only lists the
+rows. The faults are refuse,
 refuse-lasting, delay, status, status-lasting, cut, apply-status, stale.
 """
 
@@ -25,7 +26,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from chaos import matrix_report
-from chaos.matrix_cells import FAULTS, Call, Cell, Fault, Pool, Result, cells, chosen
+from chaos.matrix_cells import FAULTS, Call, Cell, Fault, Pool, Result, cells, chosen, sample
+from chaos.matrix_plays import Plays
 from chaos.matrix_worker import TIMES, Worker
 from lab.build import build_go
 from lab.settings import REPO
@@ -67,6 +69,21 @@ def work(worker: Worker, pool: Pool, results: list[Result], total: int) -> None:
         say(f"[{len(results)}/{total}] {cell.title}: play {said}: {verdict} {took}")
 
 
+def run_cells(workers: list[Worker], todo: list[Cell], results: list[Result]) -> None:
+    """All cells, by all workers side by side; *results* is added to."""
+    pool = Pool(todo)
+    with concurrent.futures.ThreadPoolExecutor(len(workers)) as threads:
+        for future in [threads.submit(work, worker, pool, results, len(todo)) for worker in workers]:
+            future.result()
+
+
+def wanted_cells(rows: list[Call], faults: list[Fault], options: argparse.Namespace) -> list[Cell]:
+    """The cells that the command line asks for."""
+    some = list(dict.fromkeys(row for pattern in options.only or ["*"] for row in chosen(rows, pattern)))
+    todo = cells(some, faults)
+    return (sample(todo) if options.sample else todo)[: options.limit]
+
+
 def wanted_faults(names: str | None) -> list[Fault]:
     """The columns asked for; all without a name."""
     known = {fault.name: fault for fault in FAULTS}
@@ -83,39 +100,37 @@ def main() -> int:
     parser.add_argument("--only", action="append", help="calls, as backend:call or out/backend:call, with *")
     parser.add_argument("--faults", help="columns, with commas between")
     parser.add_argument("--labs", default=",".join(map(str, LABS)), help="LAB_INDEX of the labs to use")
+    parser.add_argument("--sample", action="store_true", help="each call with one fault, the faults in turn")
     parser.add_argument("--limit", type=int, help="at most so many cells")
     parser.add_argument("--list", action="store_true", help="list the rows and stop")
     options = parser.parse_args()
     for name in ("LAB_DIR", "LAB_JSON", "LAB_INDEX"):
         os.environ.pop(name, None)
     faults = wanted_faults(options.faults)
-    workers = [Worker(int(index), OUT / "matrix") for index in options.labs.split(",")]
-    results: list[Result] = []
     rows: list[Call] = []
+    results: list[Result] = []
     cells_began = BEGAN
-    try:
-        rows = prepare(workers)
-        say(f"{len(rows)} calls seen in scale_out and scale_in")
-        if options.list:
-            for row in rows:
-                print(f"  {row.title}{'  (read)' if row.read else ''}")
-            return 0
-        some = list(dict.fromkeys(row for pattern in options.only or ["*"] for row in chosen(rows, pattern)))
-        todo: list[Cell] = cells(some, faults)[: options.limit]
-        say(f"{len(todo)} cells in {len(workers)} labs")
-        pool = Pool(todo)
-        cells_began = time.monotonic()
-        with concurrent.futures.ThreadPoolExecutor(len(workers)) as threads:
-            for future in [threads.submit(work, worker, pool, results, len(todo)) for worker in workers]:
-                future.result()
-    finally:
-        for worker in workers:
-            worker.down()
+    with Plays() as plays:
+        workers = [Worker(int(index), OUT / "matrix", plays) for index in options.labs.split(",")]
+        try:
+            rows = prepare(workers)
+            say(f"{len(rows)} calls seen in scale_out and scale_in")
+            if options.list:
+                for row in rows:
+                    print(f"  {row.title}{'  (read)' if row.read else ''}")
+                return 0
+            todo = wanted_cells(rows, faults, options)
+            say(f"{len(todo)} cells in {len(workers)} labs")
+            cells_began = time.monotonic()
+            run_cells(workers, todo, results)
+        finally:
+            for worker in workers:
+                worker.down()
     part = bool(options.only or options.faults or options.limit)
     spent = time.monotonic() - cells_began
     about = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "complete": not part,
+        "complete": not (part or options.sample),
         "calls": len(rows),
         "labs": len(workers),
         "processors": os.cpu_count(),

@@ -124,6 +124,15 @@ def cells(rows: Sequence[Call], faults: Sequence[Fault] = FAULTS) -> list[Cell]:
     return sorted(found, key=lambda cell: cell.fault.reads_only)
 
 
+def sample(todo: Sequence[Cell]) -> list[Cell]:
+    """One cell of each call, the faults in turn."""
+    by_call: dict[Call, list[Cell]] = {}
+    for cell in todo:
+        by_call.setdefault(cell.call, []).append(cell)
+    found = [some[number % len(some)] for number, some in enumerate(by_call.values())]
+    return [cell for cell in todo if cell in found]
+
+
 def chosen(rows: Sequence[Call], pattern: str) -> list[Call]:
     """Rows that match ``backend:call``, ``play/backend:call`` or parts of it with ``*``."""
     return [

@@ -6,9 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import time
 import traceback
 from pathlib import Path
@@ -18,8 +15,9 @@ from lab.faults.spawn import FaultProxy, before, through
 from lab.tls import make_tls
 
 from .matrix_cells import PLAYS, SIZE_AFTER, SIZE_BEFORE, Call, Cell, Result, rows_seen
+from .matrix_plays import Plays
 from .matrix_watch import Watch
-from .site_kit import Site, until
+from .site_kit import GROUP, Site, until
 
 SIZE = {"min": 2, "max": 3, "step_out": 1, "step_in": 1}  # two base members and one made: one VM too many is seen
 SPEC = {
@@ -30,11 +28,11 @@ SPEC = {
     "quarantine": {"keep": 0},
 }
 TIMES = {"clone_s": 0.2, "boot_s": 0.2, "shutdown_s": 0.2}
-CONFIG = Path(__file__).with_name("matrix.cfg")
 PLAY_LIMIT_S = 240
 SETTLE_S = 5.0
 LAB_FILE = "{{ lookup('ansible.builtin.file', lab.bigip.password_file) }}"
 VARIABLES = {
+    "group": GROUP,
     "ignore_cooldown": True,
     "lock_ttl": 60,
     "autoscale_f5": {
@@ -51,8 +49,9 @@ VARIABLES = {
 class Worker:
     """A lab, the proxy before it, and what two undisturbed plays left."""
 
-    def __init__(self, index: int, out: Path) -> None:
+    def __init__(self, index: int, out: Path, plays: Plays) -> None:
         self.index = index
+        self.plays = plays
         self.site = Site(index, out / str(index), SPEC, TIMES)
         self.proxy: FaultProxy | None = None
         self.size = 0
@@ -81,14 +80,8 @@ class Worker:
     # ---- plays -------------------------------------------------------------------------------------------------------
     def play(self, name: str, label: str) -> int | None:
         """Run a playbook through the proxy; its exit status, None when it did not end and was killed."""
-        environment = {"LAB_JSON": str(self._description), "ANSIBLE_CONFIG": str(CONFIG)}
-        process = self.site.start(name, label, VARIABLES, environment)
-        try:
-            return process.wait(PLAY_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return None
+        environment = {**self.site.settings.environment, "LAB_JSON": str(self._description)}
+        return self.plays.run(name, self.site.out / f"{label}.log", VARIABLES, environment, PLAY_LIMIT_S)
 
     def undisturbed(self, direction: str) -> list[Call]:
         """A play without a fault; the calls that it made."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from chaos import matrix_report
-from chaos.matrix_cells import FAULTS, Call, Cell, Pool, Result, cells, chosen, rows_seen
+from chaos.matrix_cells import FAULTS, Call, Cell, Pool, Result, cells, chosen, rows_seen, sample
 from chaos.matrix_watch import Watch
 
 READ = Call("out", "vcenter", "RetrieveServiceContent", True)
@@ -33,6 +33,13 @@ def test_every_fault_meets_every_call_unless_it_means_nothing() -> None:
     assert {name for call, name in found if call == READ} == names - {"apply-status"}
     assert {name for call, name in found if call == WRITE} == names - {"stale"}
     assert cells([READ, WRITE])[-1].fault.name == "stale", "a worker has to have seen older answers"
+
+
+def test_a_sample_has_each_call_once_and_many_faults() -> None:
+    rows = [Call("out", "bigip", str(number), False) for number in range(12)]
+    some = sample(cells(rows))
+    assert sorted(int(cell.call.call) for cell in some) == list(range(12))
+    assert len({cell.fault.name for cell in some}) == len(FAULTS) - 1
 
 
 def test_a_part_is_chosen_by_pattern_or_by_name() -> None:

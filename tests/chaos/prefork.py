@@ -1,0 +1,157 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starts many plays cheaply: Ansible and the libraries of the modules are imported once, each program is a fork.
+
+A quarter of a play's CPU time is imports, of the play itself and of each module; a matrix of hundreds of plays feels
+that. ``python prefork.py serve SOCKET`` waits for programs; ``python prefork.py play SOCKET ARGUMENTS...`` is
+ansible-playbook; ``python prefork.py SOCKET`` is the Python interpreter of modules, with its program on stdin. What
+runs is the same code as ever: of Ansible and of the collection nothing is imported before a module runs.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+import sys
+
+LIBRARIES = (
+    "argparse", "ast", "base64", "concurrent.futures", "dataclasses", "difflib", "email.parser", "fcntl", "http.client",
+    "importlib.metadata", "ipaddress", "json", "locale", "logging", "platform", "pwd", "random", "runpy", "select",
+    "selectors", "shlex", "shutil", "socket", "ssl", "subprocess", "syslog", "tempfile", "typing", "urllib.request",
+    "uuid", "xml.parsers.expat", "zipfile", "zipimport", "yaml", "requests", "urllib3.util.retry", "pyVim.connect",
+    "pyVmomi",
+)  # fmt: skip
+PLAY_LIBRARIES = ("jinja2", "sqlalchemy", "cryptography", "ansible.cli.playbook", "ansible.executor.playbook_executor")
+
+
+def serve(path: str, libraries: tuple[str, ...]) -> None:
+    """Fork for each connection; ends with its own parent."""
+    for name in libraries:
+        __import__(name)
+    parent = os.getppid()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(64)
+        listener.settimeout(1.0)
+        while os.getppid() == parent:
+            try:
+                connection, _peer = listener.accept()
+            except TimeoutError:
+                _reap()
+                continue
+            _reap()
+            if os.fork() == 0:
+                listener.close()
+                _supervise(connection)
+            connection.close()
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _supervise(connection: socket.socket) -> None:
+    """Run one program as a child and send back how it ended; never returns."""
+    connection.settimeout(None)
+    message, ancillary, _flags, _address = connection.recvmsg(1 << 20, socket.CMSG_SPACE(12))
+    files = array.array("i")
+    for _level, _type, data in ancillary:
+        files.frombytes(data)
+    wanted = json.loads(message)
+    child = os.fork()
+    if child == 0:
+        connection.close()
+        _become(wanted, files.tolist())
+    for number in files:
+        os.close(number)
+    connection.sendall(b"%d\n" % child)
+    _pid, status = os.waitpid(child, 0)
+    connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+    os._exit(0)
+
+
+def _become(wanted: dict[str, object], files: list[int]) -> None:
+    """Turn this process into the program that is wanted; never returns."""
+    status = 1
+    try:
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+        os.environ.clear()
+        os.environ.update(wanted["environment"])
+        os.chdir(wanted["folder"])
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+        status = _run(wanted["arguments"])
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            sys.stderr.write(end.code + "\n")
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                status = status or 1
+        os._exit(status)
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments:  # ansible-playbook
+        from ansible.cli.playbook import PlaybookCLI
+
+        os.setsid()
+        sys.argv = ["ansible-playbook", *arguments]
+        PlaybookCLI.cli_executor(sys.argv)
+        return 0
+    import types
+
+    main = types.ModuleType("__main__")
+    sys.modules["__main__"] = main
+    sys.argv = ["-"]
+    sys.path.insert(0, "")
+    exec(compile(sys.stdin.read(), "<stdin>", "exec"), main.__dict__)  # noqa: S102
+    return 0
+
+
+def ask(path: str, arguments: list[str]) -> int:
+    """Have a program run with this process's files, folder and environment; its exit status."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        wanted = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
+        files = array.array("i", [0, 1, 2])
+        connection.sendmsg([json.dumps(wanted).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
+        text = b""
+        while text.count(b"\n") < 2:
+            more = connection.recv(64)
+            if not more:
+                return 1
+            text += more
+    return int(text.split(b"\n")[1])
+
+
+def main() -> int:
+    """See the module's text."""
+    what, path, *arguments = sys.argv[1:]
+    if what == "serve-plays":
+        serve(path, PLAY_LIBRARIES)
+    elif what == "serve-modules":
+        serve(path, LIBRARIES)
+    elif what == "module":
+        return ask(path, [])
+    elif what == "play":
+        return ask(path, arguments)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
