@@ -54,16 +54,22 @@ class Inbox:
         with self._ledger.write() as connection:
             now = self._ledger.clock()
             for alert in alerts:
-                known = self._store(connection, alert, now)
+                ended = self._ended_before(connection, alert, now)
+                known = self._store(connection, alert, now, ended)
                 counts["duplicates" if known else "accepted"] += 1
+                if ended is not None:
+                    continue
                 if alert.status == "firing":
                     counts["set"] += self._ask(connection, alert, known, now)
                 else:
                     counts["withdrawn"] += self._withdraw_resolved(connection, alert, now)
         return counts
 
-    def _store(self, connection: sa.Connection, alert: Alert, now: float) -> t.Any:
-        """Insert or count the inbox row; returns the row as it was before, or ``None``."""
+    def _store(self, connection: sa.Connection, alert: Alert, now: float, ended: float | None) -> t.Any:
+        """Insert or count the inbox row; returns the row as it was before, or ``None``.
+
+        :param ended: when its own end came before it: a late copy was not seen firing after that.
+        """
         inbox = tables.inbox
         known = connection.execute(sa.select(inbox).where(inbox.c.key == alert.key)).first()
         if known is None:
@@ -75,32 +81,33 @@ class Inbox:
                     status=alert.status,
                     starts_at=alert.starts_at,
                     received_at=now,
-                    last_seen_at=now,
+                    last_seen_at=now if ended is None else ended,
                     seen=1,
                     payload=dict(alert.payload),
                 )
             )
             return None
         values: dict[str, t.Any] = {"seen": inbox.c.seen + 1}
-        if not self._is_late_copy(connection, alert, now):
+        if ended is None:
             values["last_seen_at"] = now
         connection.execute(inbox.update().where(inbox.c.key == alert.key).values(**values))
         return known
 
-    def _is_late_copy(self, connection: sa.Connection, alert: Alert, now: float) -> bool:
+    def _ended_before(self, connection: sa.Connection, alert: Alert, now: float) -> float | None:
+        """When the ``resolved`` of a firing alert came, if that was just now: then this is a late copy."""
         if alert.status != "firing":
-            return False
+            return None
         inbox = tables.inbox
         key = dataclasses.replace(alert, status="resolved").key
         seen = connection.execute(sa.select(inbox.c.last_seen_at).where(inbox.c.key == key)).scalar()
-        return seen is not None and now - seen < LATE_COPY_S
+        return seen if seen is not None and now - seen < LATE_COPY_S else None
 
     def _ask(self, connection: sa.Connection, alert: Alert, known: t.Any, now: float) -> int:
         """Set the waiting signal where the rules allow it; 1 when it was set, 0 when it stood already or may not."""
         work = tables.work
         row = self._row(connection, alert.group)
         column = f"dirty_{alert.direction}"
-        if getattr(row, column) is not None or self._is_late_copy(connection, alert, now):
+        if getattr(row, column) is not None:
             return 0
         if row.running is not None and self._is_answered_by_running(connection, row, alert, known):
             return 0

@@ -136,6 +136,15 @@ def test_a_late_copy_of_an_ended_alert_is_not_news(queue: WorkQueue, clock: Cloc
     assert queue.accept_alerts([alert()])["set"] == 1
 
 
+def test_an_alert_whose_end_comes_first_never_fires(queue: WorkQueue, clock: Clock) -> None:
+    """Delivered in the wrong order: it asks for nothing, and keeps no other alert's end from withdrawing the signal."""
+    queue.accept_alerts([alert("a", "resolved")])
+    clock.now += 5
+    assert queue.accept_alerts([alert("a")]) == {"accepted": 1, "duplicates": 0, "set": 0, "withdrawn": 0}
+    queue.accept_alerts([alert("b")])
+    assert queue.accept_alerts([alert("b", "resolved")])["withdrawn"] == 1
+
+
 def test_out_wins_over_in(queue: WorkQueue) -> None:
     """Facts 6: out and in at once; the in that waited saw the group before it grew."""
     queue.accept_alerts([alert("a", direction="in"), alert("b")])
