@@ -173,10 +173,13 @@ class ActionModule(LedgerAction):
         self._action(ledger, args)
         if not self.check_mode:
             ledger.begin_step(
-                args["name"], args["step"], args["detail"], members=args["members"] or (), owner=args["owner"]
+                args["name"],
+                args["step"],
+                args["detail"],
+                members=args["members"] or (),
+                removed=args["removed"],
+                owner=args["owner"],
             )
-            if args["removed"]:
-                ledger.release_leases(args["group"], args["removed"])
         return {"changed": True, "name": args["name"], "step": args["step"]}
 
     def _ended(self, ledger: Ledger, args: Args) -> Result:
