@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import signal
 import sys
@@ -29,6 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from chaos import kill_report
+from chaos.matrix_plays import Plays
 from chaos.services import SCENARIOS
 from chaos.worker import MOMENTS, SIZE_BEFORE, Kill, Pool, Result, Worker, own_environment
 from lab.build import build_go
@@ -123,7 +125,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(f"signal {number}"))
     workers = [Worker(int(index), OUT / "kills", say) for index in options.labs.split(",")]
     results: list[Result] = []
+    stack = contextlib.ExitStack()
+    plays = stack.enter_context(Plays())
     try:
+        for worker in workers:
+            worker.site.plays = plays
         boundaries = prepare(workers)
         for direction, rows in boundaries.items():
             say(f"scale_{direction} has {len(rows)} step boundaries")
@@ -143,6 +149,7 @@ def main() -> int:
     finally:
         for worker in workers:
             worker.site.down()
+        stack.close()
     parts = (options.only, options.boundaries, options.inside, options.services)
     whole = all(part is None for part in parts)
     summary = {

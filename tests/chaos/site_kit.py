@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import ssl
 import subprocess
 import time
@@ -24,6 +25,7 @@ from lab.settings import REPO, Settings
 from lab.supervisor import Lab
 
 from .callback.kill_at import kill_run
+from .matrix_plays import CONFIG, Plays
 
 INVENTORY = REPO / "inventories" / "lab" / "hosts.yml"
 CALLBACKS = Path(__file__).resolve().parent / "callback"
@@ -71,6 +73,7 @@ class Site(Outside):
         self.out = out
         self.spec = {**SPEC, **(spec or {})}
         self.base = self.settings.base_members
+        self.plays: Plays | None = None  # where plays that nobody kills are forked, if anywhere
 
     # ---- up and down -------------------------------------------------------------------------------------------------
     def up(self, changes: Mapping[str, Any] | None = None) -> None:
@@ -97,18 +100,8 @@ class Site(Outside):
         self, name: str, label: str, extra: Mapping[str, Any] | None = None, chaos: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
         """Start a playbook in a session of its own; its output goes to ``<label>.log``."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        boundaries = self.out / f"{label}.boundaries"
-        boundaries.unlink(missing_ok=True)
-        environment = {
-            **os.environ,
-            **self.settings.environment,
-            "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
-            "ANSIBLE_CALLBACKS_ENABLED": "kill_at",
-            "CHAOS_BOUNDARIES": str(boundaries),
-            "CHAOS_RUN": f"{self.settings.index}-{label}",
-            **(chaos or {}),
-        }
+        self._clear(label)
+        environment = {**os.environ, **self._environment(label), **(chaos or {})}
         variables = json.dumps({"group": GROUP, **(extra or {})})
         with (self.out / f"{label}.log").open("wb") as log:
             return subprocess.Popen(
@@ -124,8 +117,14 @@ class Site(Outside):
     def play(
         self, name: str, label: str, extra: Mapping[str, Any] | None = None, timeout: float = 600, **chaos: str
     ) -> Play:
-        """Run a playbook to its end, whatever that is."""
+        """Run a playbook to its end, whatever that is. With *chaos* it is a process tree of its own, to be killed."""
         began = time.monotonic()
+        if self.plays and not chaos:
+            self._clear(label)
+            variables = {"group": GROUP, **(extra or {})}
+            code = self.plays.run(name, self.out / f"{label}.log", variables, self._environment(label), timeout)
+            ended = -signal.SIGKILL if code is None else code
+            return Play(ended, self.log(label), time.monotonic() - began, self.boundaries(label))
         process = self.start(name, label, extra, chaos)
         try:
             rc = process.wait(timeout)
@@ -133,6 +132,21 @@ class Site(Outside):
             process.kill()
             rc = process.wait()
         return Play(rc, self.log(label), time.monotonic() - began, self.boundaries(label))
+
+    def _clear(self, label: str) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / f"{label}.boundaries").unlink(missing_ok=True)
+
+    def _environment(self, label: str) -> dict[str, str]:
+        """What a play needs to work on this lab, and to write its boundaries down."""
+        return {
+            **self.settings.environment,
+            "ANSIBLE_CONFIG": str(CONFIG),
+            "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+            "ANSIBLE_CALLBACKS_ENABLED": "kill_at",
+            "CHAOS_BOUNDARIES": str(self.out / f"{label}.boundaries"),
+            "CHAOS_RUN": f"{self.settings.index}-{label}",
+        }
 
     def log(self, label: str) -> str:
         return (self.out / f"{label}.log").read_text(errors="replace")

@@ -124,9 +124,9 @@ class Worker:
         self.site.up()
         self.size = 0
 
-    def undisturbed(self, direction: str) -> list[dict[str, Any]]:
+    def undisturbed(self, direction: str, **chaos: str) -> list[dict[str, Any]]:
         """Run a play that nobody kills; its boundaries. Its end is what every killed one must come to."""
-        play = self.site.must(self.site.play(PLAYS[direction], f"{direction}-undisturbed-{self.index}"))
+        play = self.site.must(self.site.play(PLAYS[direction], f"{direction}-undisturbed-{self.index}", **chaos))
         self.size = SIZE_AFTER[direction]
         if len(self.site.made()) != self.size:
             raise RuntimeError(
@@ -136,7 +136,7 @@ class Worker:
 
     def learn(self, direction: str) -> list[dict[str, Any]]:
         """As :meth:`undisturbed`, and keep the end state as the wanted one."""
-        boundaries = self.undisturbed(direction)
+        boundaries = self.undisturbed(direction, CHAOS_KILL_AT="0")  # a play of the kind that will be killed
         until(lambda: self.is_steady(), "a steady state", 20)
         self.ends[direction] = self.site.state()
         return boundaries
