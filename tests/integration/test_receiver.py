@@ -163,7 +163,8 @@ def test_truncated_deliveries_are_seen(kit: ReceiverKit) -> None:
 
 def test_questions(kit: ReceiverKit) -> None:
     """/healthz and /metrics are open, /actions is not; nothing else can be read."""
-    assert kit.get("/healthz", token=None).json() == {"ledger": "ok", "dispatcher": "ok"}
+    good = {"ledger": "ok", "dispatcher": "ok"}
+    until(lambda: kit.get("/healthz", token=None).json() == good, "the first pass of the dispatcher")
     assert "onprem_autoscale_dispatcher_last_pass" in kit.get("/metrics", token=None).text
     assert kit.get("/actions", token=None).status_code == 401
     assert kit.get("/alerts").status_code in (404, 405)
