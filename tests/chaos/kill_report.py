@@ -57,12 +57,13 @@ def ordered(rows: Iterable[Row]) -> list[Row]:
 
 def text(rows: Iterable[Row]) -> str:
     """One line a kill."""
-    lines = [f"{'killed':<16} {'how':<6} {'promised':<10} {'seconds':>7}  where, and what was amiss"]
+    lines = [f"{'killed':<16} {'how':<6} {'promised':<10} {'seconds':>7}  where, what was left undone, what is amiss"]
     for row in ordered(rows):
         who = f"scale_{row['direction']}" if row["part"] == "play" else row["part"]
         how = "all" if row["everything"] else "alone"
         amiss = f"  MISS: {'; '.join(row['misses'])[:400]}" if row["misses"] else ""
-        lines.append(f"{who:<16} {how:<6} {row['promised']:<10} {row['seconds']:7.1f}  {place(row)}{amiss}")
+        left = f"  (undone: {', '.join(row['left'])})" if row["left"] else ""
+        lines.append(f"{who:<16} {how:<6} {row['promised']:<10} {row['seconds']:7.1f}  {place(row)}{left}{amiss}")
     return "\n".join(lines)
 
 
@@ -78,6 +79,7 @@ def table(rows: Sequence[Row]) -> str:
             place(row),
             "with all its processes" if row["everything"] else "alone",
             PROMISED.get(row["promised"], row["promised"]),
+            ", ".join(row["left"]) or "nothing",
             f"{row['seconds']:.0f}",
         ]
         verdict = "; ".join(row["misses"]) if row["misses"] else "as undisturbed"
@@ -85,9 +87,8 @@ def table(rows: Sequence[Row]) -> str:
             f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}"
             f"<td{' class=bad' if row['misses'] else ''}>{html.escape(verdict)}</td></tr>"
         )
-    head = (
-        "<tr><th>killed at</th><th>how</th><th>what was promised</th><th>seconds</th><th>after one reconcile</th></tr>"
-    )
+    titles = ("killed at", "how", "what was promised", "what was left undone", "seconds", "after one reconcile")
+    head = f"<tr>{''.join(f'<th>{title}</th>' for title in titles)}</tr>"
     return f"<table>{head}{''.join(body)}</table>"
 
 

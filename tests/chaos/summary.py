@@ -49,6 +49,8 @@ def summarize(kills: dict[str, Any], faults: list[dict[str, Any]], misses: list[
     misses += [f"{number} {name} leaked" for name, number in leaked.items() if number]
     if repeated:
         misses.append(f"{repeated} actions were run twice")
+    if rows and not any("vms" in row["left"] for row in rows):
+        misses.append("no kill left a VM undone: what is compared shows nothing")
     if not faults:
         misses.append("no fault was tried")
     misses += [f"{entry['call']} x {entry['fault']} is not ok" for entry in faults if not entry["ok"]]

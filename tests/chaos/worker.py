@@ -65,6 +65,7 @@ class Result:
 
     kill: Kill
     promised: str = ""  # nothing | started | planned | ended: how far the journal was
+    left: list[str] = dataclasses.field(default_factory=list)  # what differed from the wanted end before the reconcile
     misses: list[str] = dataclasses.field(default_factory=list)
     leaked: dict[str, int] = dataclasses.field(default_factory=dict)
     repeated: int = 0
@@ -196,14 +197,16 @@ class Worker:
         :param names: VMs that the stored plan of the killed play named.
         """
         site = self.site
-        play = site.play("reconcile", f"{kill.label}-reconcile", RECONCILE)
-        if play.rc:
-            result.misses.append(f"reconcile ended with {play.rc}")
         acted = result.promised != "nothing"
         other = "in" if kill.direction == "out" else "out"
         expected = SIZE_AFTER[kill.direction] if acted else SIZE_BEFORE[kill.direction]
-        state = site.settled(self.ends[kill.direction if acted else other])
-        result.misses += _differences(self.ends[kill.direction if acted else other], state)
+        wanted = self.ends[kill.direction if acted else other]
+        at_kill = site.state()
+        result.left = [key for key in wanted if at_kill[key] != wanted[key]]
+        play = site.play("reconcile", f"{kill.label}-reconcile", RECONCILE)
+        if play.rc:
+            result.misses.append(f"reconcile ended with {play.rc}")
+        result.misses += _differences(wanted, site.settled(wanted))
         result.leaked = site.leaked(expected)
         self._compare_history(kill, result, before, acted, names)
         self._compare_events(kill, result, last, acted)

@@ -18,7 +18,7 @@ def kill(part: str = "play", direction: str = "out", number: int = 0, **changes:
     """A row of kills.json that says all is well."""
     row = {"label": f"{part}-{direction}-{number}", "part": part, "direction": direction, "number": number, "task": "T"}
     row |= {"inside": "" if part == "play" else "after-claim", "everything": False, "promised": "planned", "misses": []}
-    return {**row, "leaked": {"vms": 0}, "repeated": 0, "seconds": 1.0, **changes}
+    return {**row, "leaked": {"vms": 0}, "left": ["vms"], "repeated": 0, "seconds": 1.0, **changes}
 
 
 def kills(*more: dict[str, Any]) -> dict[str, Any]:
@@ -65,6 +65,15 @@ def test_what_was_not_tried_is_a_miss() -> None:
     misses.clear()
     summarize({"boundaries": {}, "kills": [], "seconds": 0}, FAULTS, misses)
     assert "no step boundary was found" in misses
+
+
+def test_kills_that_leave_nothing_undone_prove_nothing() -> None:
+    misses: list[str] = []
+    idle = kills()
+    for row in idle["kills"]:
+        row["left"] = ["locks"]
+    summarize(idle, FAULTS, misses)
+    assert misses == ["no kill left a VM undone: what is compared shows nothing"]
 
 
 def test_people_see_every_kill(tmp_path: Any) -> None:
