@@ -11,6 +11,10 @@ matrix.html and faults.json; the exit status is 1 if any cell is not ok.
 ``--only 'bigip:*' --faults refuse,cut`` does a part, ``--sample`` each call with one fault, ``--list`` only lists the
 rows. The faults are refuse,
 refuse-lasting, delay, status, status-lasting, cut, apply-status, stale.
+
+``--ledger`` makes another, small table instead: the ledger lies in PostgreSQL, its rows are the transactions that a
+play writes there, and each is lost before it, held up, or lost right after it. Writes matrix-ledger.json, .html and
+faults-ledger.json.
 """
 
 from __future__ import annotations
@@ -21,12 +25,14 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from chaos import matrix_report
-from chaos.matrix_cells import FAULTS, Call, Cell, Fault, Pool, Result, cells, chosen, sample
+from chaos.matrix_cells import Call, Cell, Fault, Pool, Result, cells, chosen, sample
+from chaos.matrix_ledger import LedgerWorker
 from chaos.matrix_plays import Plays
 from chaos.matrix_worker import TIMES, Worker
 from lab.build import build_go
@@ -84,11 +90,11 @@ def wanted_cells(rows: list[Call], faults: list[Fault], options: argparse.Namesp
     return (sample(todo) if options.sample else todo)[: options.limit]
 
 
-def wanted_faults(names: str | None) -> list[Fault]:
+def wanted_faults(names: str | None, all_faults: Sequence[Fault]) -> list[Fault]:
     """The columns asked for; all without a name."""
-    known = {fault.name: fault for fault in FAULTS}
+    known = {fault.name: fault for fault in all_faults}
     if names is None:
-        return list(FAULTS)
+        return list(all_faults)
     unknown = set(names.split(",")) - set(known)
     if unknown:
         raise SystemExit(f"unknown faults {', '.join(sorted(unknown))}; known are {', '.join(known)}")
@@ -100,18 +106,20 @@ def main() -> int:
     parser.add_argument("--only", action="append", help="calls, as backend:call or out/backend:call, with *")
     parser.add_argument("--faults", help="columns, with commas between")
     parser.add_argument("--labs", default=",".join(map(str, LABS)), help="LAB_INDEX of the labs to use")
+    parser.add_argument("--ledger", action="store_true", help="the ledger in PostgreSQL instead of the backends")
     parser.add_argument("--sample", action="store_true", help="each call with one fault, the faults in turn")
     parser.add_argument("--limit", type=int, help="at most so many cells")
     parser.add_argument("--list", action="store_true", help="list the rows and stop")
     options = parser.parse_args()
     for name in ("LAB_DIR", "LAB_JSON", "LAB_INDEX"):
         os.environ.pop(name, None)
-    faults = wanted_faults(options.faults)
+    kind = LedgerWorker if options.ledger else Worker
+    faults = wanted_faults(options.faults, kind.faults)
     rows: list[Call] = []
     results: list[Result] = []
     cells_began = BEGAN
     with Plays() as plays:
-        workers = [Worker(int(index), OUT / "matrix", plays) for index in options.labs.split(",")]
+        workers = [kind(int(index), OUT / "matrix", plays) for index in options.labs.split(",")]
         try:
             rows = prepare(workers)
             say(f"{len(rows)} calls seen in scale_out and scale_in")
@@ -127,6 +135,7 @@ def main() -> int:
             for worker in workers:
                 worker.down()
     part = bool(options.only or options.faults or options.limit)
+    suffix = f"{'-ledger' if options.ledger else ''}{'-part' if part else ''}"
     spent = time.monotonic() - cells_began
     about = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -139,12 +148,12 @@ def main() -> int:
         "seconds_per_cell": round(spent / max(1, len(results)), 2),
     }
     by_place = {(result.cell.call, result.cell.fault.name): result for result in results}
-    shown = [row for row in rows if any((row, fault.name) in by_place for fault in FAULTS)]
-    print("\n" + matrix_report.table(shown, by_place) + "\n")
+    shown = [row for row in rows if any((row, fault.name) in by_place for fault in kind.faults)]
+    print("\n" + matrix_report.table(shown, by_place, kind.faults) + "\n")
     for result in results:
         if not result.ok:
             print(f"FAIL  {result.cell.title}: {'; '.join(result.why)[:500]}")
-    paths = matrix_report.write(OUT, shown, by_place, about, part)
+    paths = matrix_report.write(OUT, shown, by_place, about, suffix, kind.faults)
     numbers = matrix_report.counts(results)
     print(
         f"{numbers['cells']} cells: {numbers['ok']} ok (of them {numbers['reconciled']} after a reconcile,"

@@ -49,6 +49,13 @@ FAULTS = (
 )
 
 
+LEDGER_FAULTS = (
+    Fault("refuse", "refused", {"fault": "refuse"}),
+    Fault("delay", "5 s late", {"fault": "delay", "seconds": 5}),
+    Fault("apply-cut", "applied, then cut", {"fault": "apply_then_cut"}),
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Call:
     """A row of the matrix: a call that an undisturbed play makes."""
@@ -57,10 +64,16 @@ class Call:
     backend: str
     call: str
     read: bool
+    number: int = 0  # which of several such calls, from 1; 0 for the first one of any number
+
+    @property
+    def name(self) -> str:
+        """The call as tables have it."""
+        return f"{self.call} #{self.number}" if self.number else self.call
 
     @property
     def title(self) -> str:
-        return f"scale_{self.play}  {self.backend}  {self.call}"
+        return f"scale_{self.play}  {self.backend}  {self.name}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +90,7 @@ class Cell:
     @property
     def label(self) -> str:
         """For the names of files."""
-        name = re.sub(r"\W+", "-", f"{self.call.backend}-{self.call.call}").strip("-")[:90]
+        name = re.sub(r"\W+", "-", f"{self.call.backend}-{self.call.name}").strip("-")[-90:]
         return f"{self.call.play}-{name}-{self.fault.name}"
 
 
@@ -106,7 +119,7 @@ class Result:
         own = {key: value for key, value in dataclasses.asdict(self).items() if key != "cell"}
         call = self.cell.call
         return {
-            "play": PLAYS[call.play], "backend": call.backend, "call": call.call, "read": call.read,
+            "play": PLAYS[call.play], "backend": call.backend, "call": call.name, "read": call.read,
             "fault": self.cell.fault.name, "title": self.cell.fault.title, "ok": self.ok, **own,
         }  # fmt: skip
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .matrix_cells import FAULTS, PLAYS, Call, Result
+from .matrix_cells import FAULTS, PLAYS, Call, Fault, Result
 
 SIGNS = {"ok": "ok", "reconciled": "ok+r", "n/a": "n/a", "as 500": "= 500", "FAIL": "FAIL", "": "-"}
 LEGEND = (
@@ -36,7 +36,7 @@ code{font-size:90%}
 """
 
 
-def sign(result: Result | None, call: Call, fault: Any) -> str:
+def sign(result: Result | None, call: Call, fault: Fault) -> str:
     """``ok``, ``reconciled``, ``n/a``, ``as 500``, ``FAIL`` or nothing."""
     if not fault.fits(call.read):
         return "as 500" if call.read else "n/a"
@@ -49,14 +49,14 @@ def sign(result: Result | None, call: Call, fault: Any) -> str:
     return "reconciled" if result.reconciled else "ok"
 
 
-def table(rows: Sequence[Call], results: Mapping[tuple[Call, str], Result]) -> str:
+def table(rows: Sequence[Call], results: Mapping[tuple[Call, str], Result], faults: Sequence[Fault] = FAULTS) -> str:
     """Calls x faults as text."""
-    width = min(100, max([len(row.call) for row in rows] or [4]))
-    head = "  ".join(f"{fault.title:<17}" for fault in FAULTS)
+    width = min(100, max([len(row.name) for row in rows] or [4]))
+    head = "  ".join(f"{fault.title:<17}" for fault in faults)
     lines = [f"{'play':<9}  {'backend':<12}  {'call':<{width}}  {head}"]
     for row in rows:
-        marks = (SIGNS[sign(results.get((row, fault.name)), row, fault)] for fault in FAULTS)
-        text = row.call if len(row.call) <= width else row.call[: width - 3] + "..."
+        marks = (SIGNS[sign(results.get((row, fault.name)), row, fault)] for fault in faults)
+        text = row.name if len(row.name) <= width else row.name[: width - 3] + "..."
         cells = "  ".join(f"{mark:<17}" for mark in marks)
         lines.append(f"{PLAYS[row.play]:<9}  {row.backend:<12}  {text:<{width}}  {cells}".rstrip())
     return "\n".join(lines)
@@ -77,35 +77,44 @@ def counts(results: Sequence[Result]) -> dict[str, int]:
 
 
 def write(
-    folder: Path, rows: Sequence[Call], results: Mapping[tuple[Call, str], Result], about: Mapping[str, Any], part: bool
+    folder: Path,
+    rows: Sequence[Call],
+    results: Mapping[tuple[Call, str], Result],
+    about: Mapping[str, Any],
+    suffix: str = "",
+    faults: Sequence[Fault] = FAULTS,
 ) -> list[Path]:
-    """matrix.json, matrix.html and faults.json; of a part only under other names, so that it hides no whole run."""
+    """matrix.json, matrix.html and faults.json, each with *suffix*: a part of a matrix must not hide a whole one."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = "matrix-part" if part else "matrix"
     found = list(results.values())
     data = {**about, **counts(found), "rows": [result.row() for result in found]}
-    faults = [
-        {"call": f"{result.cell.call.play}/{result.cell.call.backend}: {result.cell.call.call}",
+    short = [
+        {"call": f"{result.cell.call.play}/{result.cell.call.backend}: {result.cell.call.name}",
          "fault": result.cell.fault.name, "ok": result.ok}
         for result in found
     ]  # fmt: skip
     paths = {
-        folder / f"{stem}.json": json.dumps(data, indent=1) + "\n",
-        folder / f"{stem}.html": page(rows, results, {**about, **counts(found)}),
-        folder / ("faults-part.json" if part else "faults.json"): json.dumps(faults, indent=1) + "\n",
+        folder / f"matrix{suffix}.json": json.dumps(data, indent=1) + "\n",
+        folder / f"matrix{suffix}.html": page(rows, results, {**about, **counts(found)}, faults),
+        folder / f"faults{suffix}.json": json.dumps(short, indent=1) + "\n",
     }
     for path, text in paths.items():
         path.write_text(text)
     return list(paths)
 
 
-def page(rows: Sequence[Call], results: Mapping[tuple[Call, str], Result], about: Mapping[str, Any]) -> str:
+def page(
+    rows: Sequence[Call],
+    results: Mapping[tuple[Call, str], Result],
+    about: Mapping[str, Any],
+    faults: Sequence[Fault] = FAULTS,
+) -> str:
     """The table as one HTML page that needs nothing else."""
-    heads = "".join(f"<th>{html.escape(fault.title)}</th>" for fault in FAULTS)
+    heads = "".join(f"<th>{html.escape(fault.title)}</th>" for fault in faults)
     body = []
     for row in rows:
-        cells = "".join(_cell(results.get((row, fault.name)), row, fault) for fault in FAULTS)
-        names = f"<td>{PLAYS[row.play]}</td><td>{row.backend}</td><td><code>{html.escape(row.call)}</code></td>"
+        cells = "".join(_cell(results.get((row, fault.name)), row, fault) for fault in faults)
+        names = f"<td>{PLAYS[row.play]}</td><td>{row.backend}</td><td><code>{html.escape(row.name)}</code></td>"
         body.append(f"<tr>{names}{cells}</tr>")
     settings = "".join(
         f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(str(value))}</td></tr>" for key, value in about.items()
@@ -127,7 +136,7 @@ undisturbed group. While a play runs the number of VMs, of enabled members, and 
 """
 
 
-def _cell(result: Result | None, row: Call, fault: Any) -> str:
+def _cell(result: Result | None, row: Call, fault: Fault) -> str:
     mark = sign(result, row, fault)
     kind = {"n/a": "na", "as 500": "na", "FAIL": "fail", "": "na"}.get(mark, mark)
     hint = ""

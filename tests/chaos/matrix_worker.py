@@ -14,7 +14,7 @@ from typing import Any
 from lab.faults.spawn import FaultProxy, before, through
 from lab.tls import make_tls
 
-from .matrix_cells import PLAYS, SIZE_AFTER, SIZE_BEFORE, Call, Cell, Result, rows_seen
+from .matrix_cells import FAULTS, PLAYS, SIZE_AFTER, SIZE_BEFORE, Call, Cell, Result, rows_seen
 from .matrix_plays import Plays
 from .matrix_watch import Watch
 from .site_kit import GROUP, Site, until
@@ -49,6 +49,9 @@ VARIABLES = {
 class Worker:
     """A lab, the proxy before it, and what two undisturbed plays left."""
 
+    faults = FAULTS
+    variables: dict[str, Any] = VARIABLES
+
     def __init__(self, index: int, out: Path, plays: Plays) -> None:
         self.index = index
         self.plays = plays
@@ -64,14 +67,26 @@ class Worker:
             self.proxy.stop()
         self.site.up()
         folder = self.site.settings.folder
-        self.proxy = before(self.site.lab, folder / "faults", make_tls(folder / "tls")).start()
-        self._description.write_text(json.dumps(through(self.site.lab, self.proxy), indent=2))
+        self.proxy = before(self.site.lab, folder / "faults", make_tls(folder / "tls"), self.more_listeners()).start()
+        self._description.write_text(json.dumps(self.description(self.proxy), indent=2))
         self.size = 0
 
     def down(self) -> None:
         if self.proxy is not None:
             self.proxy.stop()
         self.site.down()
+
+    def more_listeners(self) -> list[dict[str, Any]]:
+        """What else the proxy stands before."""
+        return []
+
+    def description(self, proxy: FaultProxy) -> dict[str, Any]:
+        """What lab.json says to the plays."""
+        return through(self.site.lab, proxy)
+
+    def rows_of(self, direction: str, calls: list[dict[str, Any]]) -> list[Call]:
+        """The rows that an undisturbed play makes."""
+        return rows_seen(direction, calls)
 
     @property
     def _description(self) -> Path:
@@ -81,7 +96,7 @@ class Worker:
     def play(self, name: str, label: str) -> int | None:
         """Run a playbook through the proxy; its exit status, None when it did not end and was killed."""
         environment = {**self.site.settings.environment, "LAB_JSON": str(self._description)}
-        return self.plays.run(name, self.site.out / f"{label}.log", VARIABLES, environment, PLAY_LIMIT_S)
+        return self.plays.run(name, self.site.out / f"{label}.log", self.variables, environment, PLAY_LIMIT_S)
 
     def undisturbed(self, direction: str) -> list[Call]:
         """A play without a fault; the calls that it made."""
@@ -95,7 +110,7 @@ class Worker:
         self.size = wanted
         until(self._steady, "a steady state", 30)
         self.ends[wanted] = self.site.state()
-        return rows_seen(direction, self.proxy.calls())
+        return self.rows_of(direction, self.proxy.calls())
 
     def _steady(self) -> bool:
         return all(row["availability"] == "available" for row in self.site.member_rows())
@@ -119,17 +134,19 @@ class Worker:
 
     def _attempt(self, cell: Cell, result: Result) -> None:
         site, play = self.site, cell.call.play
-        last = self._last_event()
+        last = self.last_event()
         self.proxy.clear()
         self.proxy.forget_calls()
-        self.proxy.fault(cell.call.backend, call=cell.call.call, **cell.fault.rule)
+        skip = max(0, cell.call.number - 1)
+        self.proxy.fault(cell.call.backend, call=cell.call.call, skip=skip, **cell.fault.rule)
         with Watch(site, SIZE) as watch:
             result.play_rc = self.play(PLAYS[play], cell.label)
             self.proxy.clear()
             struck = [row for row in self.proxy.calls() if row["fault"] and "none" not in row["fault"]]
             result.applied = sum(row["count"] for row in struck)
-            self._read_event(play, last, result)
+            self.read_event(play, last, result)
             self._compare(cell, result)
+        self.after(play, last, result)
         result.why += watch.seen
         if not result.applied and result.ok:
             if cell.fault.reads_only:
@@ -138,7 +155,7 @@ class Worker:
                 result.why.append("the call did not occur in this run")
         self.size = len(site.made())
 
-    def _read_event(self, play: str, last: int, result: Result) -> None:
+    def read_event(self, play: str, last: int, result: Result) -> None:
         """What the ledger says about the action; it has to say what the play's exit status says."""
         rows = [row for row in self.site.rows("select * from events order by id") if row["id"] > last]
         rows = [row for row in rows if row["kind"] == PLAYS[play]] or rows
@@ -151,6 +168,9 @@ class Worker:
             result.message = (rows[-1]["message"] or "")[:300]
         if result.play_rc is not None and (result.play_rc == 0) != (result.result in ("succeeded", "refused")):
             result.why.append(f"the play ended with {result.play_rc}, its event says {result.result or 'nothing'}")
+
+    def after(self, play: str, last: int, result: Result) -> None:
+        """What else has to hold in the end."""
 
     def _compare(self, cell: Cell, result: Result) -> None:
         """The state from outside, at once where the play promised it, else after one reconcile."""
@@ -195,7 +215,7 @@ class Worker:
         ]
         return "; ".join(min(found, key=len))
 
-    def _last_event(self) -> int:
+    def last_event(self) -> int:
         return self.site.rows("select coalesce(max(id), 0) as id from events")[0]["id"]
 
     # ---- when it went wrong ------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ TRANSACTION_HEADER = "x-f5-rest-coordination-id"
 STANDING = re.compile(rb'"(session|state)":\s*"(user-\w+)"')
 #: Path elements after which a name or an id follows.
 COLLECTIONS = {"transaction": "id", "tokens": "token"}
+WRITES = ("INSERT ", "UPDATE ", "DELETE ")
 SQL = re.compile(r"(?:INSERT INTO|DELETE FROM|UPDATE|SELECT.*?\bFROM)\s+\"?(\w+)", re.IGNORECASE | re.DOTALL)
 
 
@@ -76,16 +77,30 @@ def same_question(method: str, target: str, body: bytes) -> bytes:
 
 
 class PostgresLabels:
-    """Labels of what a PostgreSQL client sends: verb and table, like ``INSERT leases`` or ``COMMIT``.
+    """Labels of what a PostgreSQL client sends: verb and table, like ``INSERT leases``.
 
-    One a connection, as a prepared statement is sent once and then only named.
+    A commit is called by what it makes last: ``COMMIT (INSERT actions, UPDATE locks)``. One a connection, as a prepared
+    statement is sent once and then only named.
     """
 
     def __init__(self) -> None:
         self._prepared: dict[bytes, str] = {}
+        self._written: dict[str, None] = {}  # in this transaction, in order
 
     def label(self, data: bytes) -> str:
         """The label of one piece of the stream; pieces without SQL are called ``message``."""
+        label = self._said(data)
+        for part in label.split(", "):
+            if part in ("BEGIN", "ROLLBACK"):
+                self._written.clear()
+            elif part.startswith(WRITES):
+                self._written[part] = None
+        if label == "COMMIT" and self._written:
+            label = f"COMMIT ({', '.join(self._written)})"
+            self._written.clear()
+        return label
+
+    def _said(self, data: bytes) -> str:
         if data[:1] == b"\0":
             return "startup"
         said: list[str] = []

@@ -100,11 +100,14 @@ class FaultProxy:
         self.call("DELETE", "/calls")
 
 
-def before(lab: Mapping[str, Any], folder: Path, tls: Mapping[str, Path]) -> FaultProxy:
+def before(
+    lab: Mapping[str, Any], folder: Path, tls: Mapping[str, Path], more: Sequence[Mapping[str, Any]] = ()
+) -> FaultProxy:
     """A proxy (not started) before every backend of a lab.
 
     :param lab: what lab.json says.
     :param tls: of the lab, so that whoever trusts the lab trusts the proxy.
+    :param more: further listeners.
     """
     vcenter, bigip = lab["vcenter"], lab["bigip"]
     rows = [
@@ -114,6 +117,7 @@ def before(lab: Mapping[str, Any], folder: Path, tls: Mapping[str, Path]) -> Fau
             {"name": name, "mode": "http", "upstream": urlsplit(lab[name]["url"]).netloc}
             for name in ("prometheus", "alertmanager")
         ),
+        *more,
     ]
     return FaultProxy(folder, rows, tls)
 

@@ -94,6 +94,9 @@ def test_postgresql() -> None:
     assert labels.label(insert + bind + message(b"S", b"")) == "INSERT leases"
     assert labels.label(bind + message(b"E", b"")) == "INSERT leases", "a prepared statement keeps its label"
     assert labels.label(message(b"S", b"")) == "message"
+    assert labels.label(message(b"Q", b"UPDATE locks SET expires_at = 1\0")) == "UPDATE locks"
+    assert labels.label(message(b"Q", b"COMMIT\0")) == "COMMIT (INSERT leases, UPDATE locks)"
+    assert labels.label(message(b"Q", b"COMMIT\0")) == "COMMIT", "of a transaction that only read"
     select = b"SELECT locks.owner, locks.action \nFROM locks WHERE x\0"
     assert labels.label(message(b"Q", select)) == "SELECT locks"
     assert is_read("SELECT locks")

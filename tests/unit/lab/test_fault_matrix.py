@@ -101,7 +101,7 @@ def test_tables_and_files(tmp_path) -> None:
     assert text[1].split()[-1] == "FAIL"
     assert "ok+r" in text[2]
     assert text[2].split()[-1] == "n/a"
-    matrix_report.write(tmp_path, [READ, WRITE], results, {"date": "today"}, part=False)
+    matrix_report.write(tmp_path, [READ, WRITE], results, {"date": "today"})
     data = json.loads((tmp_path / "matrix.json").read_text())
     assert (data["cells"], data["ok"], data["failed"], data["reconciled"]) == (3, 2, 1, 1)
     assert {row["fault"] for row in data["rows"]} == {"refuse", "stale"}
@@ -109,5 +109,5 @@ def test_tables_and_files(tmp_path) -> None:
     assert [row["ok"] for row in faults] == [True, True, False]
     assert set(faults[0]) == {"call", "fault", "ok"}
     assert "4 VMs &lt;too many&gt;" in (tmp_path / "matrix.html").read_text()
-    matrix_report.write(tmp_path, [READ], {}, {}, part=True)
+    matrix_report.write(tmp_path, [READ], {}, {}, "-part")
     assert json.loads((tmp_path / "matrix.json").read_text())["cells"] == 3, "a part does not hide a whole run"
