@@ -144,7 +144,10 @@ class Postgres:
             self._make()
         record = self._record()
         data = Path(record["data"])
-        # What a killed server left; PostgreSQL itself refuses to start while processes of the old one still run.
+        if not _of_data(data):
+            # A killed server leaves its locks; its pid may be a zombie that nobody has waited for, which looks alive.
+            for lock in (data / "postmaster.pid", *Path(record["sockets"]).iterdir()):
+                lock.unlink(missing_ok=True)
         settings = {
             **_CONFIG,
             **({} if self.durable else _VOLATILE),
