@@ -16,8 +16,9 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors i
 )
 from ansible_collections.onprem.autoscale.plugins.module_utils._gates import _probe
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Ledger
-from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._actions import DEFAULT_TTL_S, MEMBER_STATES
+from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._actions import DEFAULT_TTL_S
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._locks import iso
+from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._members import MEMBER_STATES
 from ansible_collections.onprem.autoscale.plugins.module_utils._planning import GroupSpec, free_addresses, parse_spec
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._begin import begin
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._heartbeat import start_heartbeat

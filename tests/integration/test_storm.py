@@ -102,14 +102,13 @@ def expected(episodes: list[Episode], size: int) -> list[tuple[float, str, str]]
     """
     found: list[tuple[float, str, str]] = []
     rest = {"out": 0.0, "in": 0.0}
-    busy: tuple[str, float] | None = None
+    busy, until = "", 0.0
     for tick in range(TICKS):
         now = tick * TICK
-        if busy and busy[1] <= now:
-            direction, _end = busy
-            rest[direction] = now + {"out": 40.0, "in": 60.0}[direction]
-            size += 1 if direction == "out" else -1
-            busy = None
+        if busy and until <= now:
+            rest[busy] = now + {"out": 40.0, "in": 60.0}[busy]
+            size += 1 if busy == "out" else -1
+            busy = ""
         holds = next((e.direction for e in episodes if e.start <= tick < e.end), None)
         if busy or holds is None or rest[holds] > now:
             continue
@@ -117,7 +116,7 @@ def expected(episodes: list[Episode], size: int) -> list[tuple[float, str, str]]
             rest[holds] = now + {"out": 40.0, "in": 60.0}[holds]
             found.append((now, holds, "refused"))
         else:
-            busy = (holds, now + seconds_of(f"web-{len(found) + 1}"))
+            busy, until = holds, now + seconds_of(f"web-{len(found) + 1}")
             found.append((now, holds, "succeeded"))
     return found
 
@@ -143,7 +142,7 @@ class Door:
         token.chmod(0o600)
         config = dataclasses.replace(node.config, tokens=(Token(Caller("alertmanager"), token),))
         self._receiver = Receiver(
-            config, node.queue, node.groups, node.metrics, wake=node.dispatcher.wake, last_pass=lambda: time.time()
+            config, node.queue, node.groups, node.metrics, wake=node.dispatcher.wake, last_pass=time.time
         )
         self._server = TestServer(self._receiver.app())
         self.answers: collections.Counter[int] = collections.Counter()

@@ -13,7 +13,6 @@ import typing as t
 from .._common._errors import ConflictError
 from ._controls import Controls
 from ._locks import Row, one
-from ._members import MEMBER_STATES as MEMBER_STATES
 from ._members import planned_names
 from ._rows import event_rows, step_rows, unwritten_event
 from ._schema import HAS_SQLALCHEMY, tables

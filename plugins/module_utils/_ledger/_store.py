@@ -98,6 +98,8 @@ class Store:
 
         :raises LedgerError: the store cannot be read.
         """
+        # The engine's own context inside _transaction cleans up, whatever ends the caller's block.
+        # pylint: disable-next=contextmanager-generator-missing-cleanup
         with self._transaction(self._current().reader, "read") as connection:
             yield connection
 
@@ -110,6 +112,7 @@ class Store:
             same call again then finds it.
         """
         opened = self._current()
+        # pylint: disable-next=contextmanager-generator-missing-cleanup
         with self._transaction(opened.writer, "write") as connection:
             yield connection
         if opened.file != _dialect.identity(self._url):

@@ -146,13 +146,12 @@ def _compiled(source: str) -> t.Callable[[t.Mapping[str, t.Any]], t.Any]:
     if len(body) == 1 and isinstance(body[0], jinja2.nodes.Output) and len(body[0].nodes) == 1:
         return _expression(source.strip()[2:-2].strip("-"))
     whole = env.from_string(source)
-    return lambda scope: whole.render(scope)
+    return whole.render
 
 
 @functools.cache
 def _expression(source: str) -> t.Callable[[t.Mapping[str, t.Any]], t.Any]:
-    compiled = _env().compile_expression(source, undefined_to_none=False)
-    return lambda scope: compiled(scope)
+    return _env().compile_expression(source, undefined_to_none=False)
 
 
 def template(value: t.Any, scope: t.Mapping[str, t.Any]) -> t.Any:

@@ -88,7 +88,7 @@ def shape(ledger):
         kind = str(row["type"]).upper().replace("_", " ").removesuffix(" PRECISION")
         if look.dialect.name == "sqlite" and kind == "REAL":
             kind = "DOUBLE"  # how SQLAlchemy reads DOUBLE PRECISION back; to SQLite both are the same
-        default = str(row["default"] or "").split("::")[0].strip("'")
+        default = str(row["default"] or "").split("::", maxsplit=1)[0].strip("'")
         return kind, row["nullable"], default
 
     with ledger.read() as connection:

@@ -98,9 +98,9 @@ def orders(first: t.Sequence[str], second: t.Sequence[str]) -> t.Iterator[list[s
     """Every order of the entries of two plays (``a:start``), without and with one expiry between any two entries."""
     length = len(first) + len(second)
     for mine in itertools.combinations(range(length), len(first)):
-        plays = {"a": iter(first), "b": iter(second)}
         names = ["a" if place in mine else "b" for place in range(length)]
-        order = [f"{name}:{next(plays[name])}" for name in names]
+        plays = {"a": first, "b": second}
+        order = [f"{name}:{plays[name][names[:place].count(name)]}" for place, name in enumerate(names)]
         yield order
         for place in range(1, len(order)):
             yield [*order[:place], "expiry", *order[place:]]
