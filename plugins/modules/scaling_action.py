@@ -22,9 +22,9 @@ options:
     required: true
   state:
     description:
-      - V(started) takes the lock and opens the action. An action of the same O(direction) that was cut off goes on, with its
-        stored start time and plan. With O(direction=reconcile) one of either direction goes on, see RV(direction).
-        From then on a small process prolongs the lock until C(ansible-playbook) ends, however it ends.
+      - V(started) takes the lock and opens the action. An action of the same O(direction) that was cut off goes on,
+        with its stored start time and plan. With O(direction=reconcile) one of either direction goes on, see
+        RV(direction). From then on a small process prolongs the lock until C(ansible-playbook) ends, however it ends.
       - V(observed) gives up launches of earlier actions that died before their VMs came to be - members that are
         planned or launching, whose action no longer runs, and that O(vms) do not show. Their rows and leases go, so
         that they no longer count as owned. Use it right after vCenter was read. A member whose last entry, or whose
@@ -51,8 +51,8 @@ options:
     type: str
   lock_ttl:
     description:
-      - Seconds until the lock expires once nobody prolongs it any more. While C(ansible-playbook) lives it is prolonged every
-        quarter of that, also during a long step; not while that process is stopped.
+      - Seconds until the lock expires once nobody prolongs it any more. While C(ansible-playbook) lives it is
+        prolonged every quarter of that, also during a long step; not while that process is stopped.
     type: int
     default: 120
   lock_wait:
@@ -63,8 +63,9 @@ options:
     version_added: 0.2.0
   attempt:
     description:
-      - How often this action was launched, counted by the dispatcher. A lock that still lives is handed to a higher attempt of
-        the same action, as its dispatcher knows that the earlier one is dead; a lower one is refused for ever.
+      - How often this action was launched, counted by the dispatcher. A lock that still lives is handed to a higher
+        attempt of the same action, as its dispatcher knows that the earlier one is dead; a lower one is refused for
+        ever.
     type: int
     version_added: 0.2.0
   takeover:
@@ -154,7 +155,8 @@ options:
     default: []
   quarantined:
     description:
-      - Members whose launch failed and whose VM is kept for diagnosis. They keep their addresses. Used when an action ends.
+      - Members whose launch failed and whose VM is kept for diagnosis. They keep their addresses. Used when an action
+        ends.
     type: list
     elements: dict
     default: []
@@ -306,8 +308,8 @@ started_at:
   type: float
 direction:
   description:
-    - Direction of the action. After O(direction=reconcile) it is V(out) or V(in) when such an action was cut off; run that one
-      to its end, then begin again.
+    - Direction of the action. After O(direction=reconcile) it is V(out) or V(in) when such an action was cut off; run
+      that one to its end, then begin again.
   returned: O(state=started)
   type: str
 resumed:

@@ -79,8 +79,8 @@ groups:
       returned: success
     members:
       description:
-        - C(name), C(action), C(address), C(moid), C(state), C(created_at), C(updated_at), C(unhealthy_since), C(missing_since),
-          C(quarantined_at), C(note).
+        - C(name), C(action), C(address), C(moid), C(state), C(created_at), C(updated_at), C(unhealthy_since),
+          C(missing_since), C(quarantined_at), C(note).
       type: list
       elements: dict
       returned: success
@@ -111,7 +111,8 @@ groups:
       type: dict
       returned: success
     breaker:
-      description: C(state) (V(closed), V(open), V(probing)), C(failures), C(opened_at), C(probe_at), C(probes); or null.
+      description:
+        - C(state) (V(closed), V(open), V(probing)), C(failures), C(opened_at), C(probe_at), C(probes); or null.
       type: dict
       returned: success
     suspended:

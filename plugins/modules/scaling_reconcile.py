@@ -10,13 +10,14 @@ module: scaling_reconcile
 short_description: Compare what the ledger says of a group with what its backends show
 version_added: 0.2.0
 description:
-  - Compares ledger, vCenter marks, pool members, Prometheus targets and address leases of one group, says what does not fit,
-    and what to do about it.
-  - What only the ledger has to learn is stored at once - VMs of ours that it did not know, members whose VM is confirmed gone,
-    since when a member is unhealthy. Everything else is returned for other modules to do; the playbook C(reconcile) does.
+  - Compares ledger, vCenter marks, pool members, Prometheus targets and address leases of one group, says what does
+    not fit, and what to do about it.
+  - What only the ledger has to learn is stored at once - VMs of ours that it did not know, members whose VM is
+    confirmed gone, since when a member is unhealthy. Everything else is returned for other modules to do; the
+    playbook C(reconcile) does.
   - A ledger that was lost is rebuilt so, from the marks that every VM of ours carries.
-  - Nothing is believed to be gone because one listing did not show it, and a source that was not given leads to no repair
-    that would need it.
+  - Nothing is believed to be gone because one listing did not show it, and a source that was not given leads to no
+    repair that would need it.
 options:
   spec:
     description:
@@ -47,19 +48,20 @@ options:
     elements: dict
   vms_again:
     description:
-      - The same for a second read, by name, of all members that O(vms) did not show. Those that it does not show either are
-        gone. If not set, nobody is believed to be gone.
+      - The same for a second read, by name, of all members that O(vms) did not show. Those that it does not show
+        either are gone. If not set, nobody is believed to be gone.
     type: list
     elements: dict
   pool_members:
     description:
-      - The members of the group's pool from RV(onprem.autoscale.f5_pool_info#module:pools). If not set, the load balancer
-        could not be read.
+      - The members of the group's pool from RV(onprem.autoscale.f5_pool_info#module:pools). If not set, the load
+        balancer could not be read.
     type: list
     elements: dict
   targets:
     description:
-      - RV(onprem.autoscale.prometheus_target_info#module:targets) of the group's job. If not set, Prometheus could not be read.
+      - RV(onprem.autoscale.prometheus_target_info#module:targets) of the group's job. If not set, Prometheus could
+        not be read.
     type: list
     elements: dict
 attributes:
@@ -190,8 +192,9 @@ replaced:
   elements: dict
 plan:
   description:
-    - What to launch or to finish, in the shape of RV(onprem.autoscale.scaling_plan#module:plan), with the direction V(reconcile).
-      A launch with C(marks) finishes a VM that is there; one with C(keep) must not be deleted when that fails.
+    - What to launch or to finish, in the shape of RV(onprem.autoscale.scaling_plan#module:plan), with the direction
+      V(reconcile). A launch with C(marks) finishes a VM that is there; one with C(keep) must not be deleted when that
+      fails.
   returned: O(state=compared)
   type: dict
 repairs:

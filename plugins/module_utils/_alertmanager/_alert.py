@@ -71,7 +71,10 @@ def ensure(
         "changed": bool(posts),
         "alerts": rows,
         # A mapping, as Ansible's own callbacks show no diff of lists.
-        "diff": {"before": {"alerts": [entry[0] for entry in diffs]}, "after": {"alerts": [entry[1] for entry in diffs]}},
+        "diff": {
+            "before": {"alerts": [entry[0] for entry in diffs]},
+            "after": {"alerts": [entry[1] for entry in diffs]},
+        },
     }
 
 
