@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: launch_failures
 short_description: Which launches failed by themselves, and why
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Looks through the results of the steps of a launch for rows that failed, and names each VM once, with the message
     of the first step that it failed in.

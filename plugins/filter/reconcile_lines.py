@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: reconcile_lines
 short_description: What a reconcile found, as a table for people
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - A head line a group, then a line a finding, in columns.
 options:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vsphere_mark
 short_description: Set or remove marks of VMs that exist
-version_added: 0.1.0
+version_added: 0.2.0
 author:
   - The onprem.autoscale authors (@onprem-autoscale)
 description:
