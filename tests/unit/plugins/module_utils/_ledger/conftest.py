@@ -16,6 +16,7 @@ import multiprocessing
 import pytest
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Ledger
+from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._schema import current_version, tables
 from lab.postgres import Postgres
 
 # Processes that race for a store are forked from one that has imported these and opened nothing: seconds less each.
@@ -41,26 +42,53 @@ def clock():
     return Clock()
 
 
+SHAPE = """SELECT string_agg(format('%s %s', relname, relnatts), ', ' ORDER BY relname) FROM pg_class
+WHERE relnamespace = 'public'::regnamespace"""
+
+
+class Database:
+    """One for each process of pytest, without fsync: no test here pulls the plug."""
+
+    def __init__(self, server):
+        self.server = server
+        server.create_role("ledger")
+        self.url = server.create_database("ledger", owner="ledger")
+        Ledger.open(self.url).close()
+        with server.connect("ledger") as connection:
+            self.shape = connection.execute(SHAPE).fetchone()
+        names = [table.name for table in reversed(tables.metadata.sorted_tables)]
+        self.delete = "; ".join(f"DELETE FROM {name}" for name in names)  # noqa: S608  our own tables
+
+    def clear(self, *, keep_tables=False):
+        """Empty it, whatever the test before left open or locked; the URL comes back.
+
+        :param keep_tables: a store without rows is enough. Making the tables is what takes time here.
+        """
+        with self.server.connect("ledger") as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = 'ledger' AND pid <> pg_backend_pid()"
+            )
+            if keep_tables and connection.execute(SHAPE).fetchone() == self.shape:
+                connection.execute(self.delete)
+                connection.execute("INSERT INTO schema_version VALUES (%s)", [current_version()])
+                connection.execute("ALTER SEQUENCE events_id_seq RESTART")
+            else:
+                connection.execute("DROP SCHEMA public CASCADE")
+                connection.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner")
+                connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")  # as a new database has it
+        return self.url
+
+
 @pytest.fixture(scope="session")
 def postgresql_server():
-    """One for each process of pytest, without fsync: no test here pulls the plug."""
     with Postgres.temporary() as server:
-        server.create_role("ledger")
-        server.create_database("ledger", owner="ledger")
         yield server
 
 
-def empty_database(server):
-    """The database without any table, whatever the test before left open or locked; its URL comes back."""
-    with server.connect("ledger") as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = 'ledger' AND pid <> pg_backend_pid()"
-        )
-        connection.execute("DROP SCHEMA public CASCADE")
-        connection.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner")
-        connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")  # as a new database has it
-    return server.url("ledger", user="ledger")
+@pytest.fixture(scope="session")
+def postgresql_database(postgresql_server):
+    return Database(postgresql_server)
 
 
 @pytest.fixture
@@ -70,9 +98,9 @@ def sqlite_url(tmp_path):
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server):
-    """Of an empty database; the role owns it and has no other right."""
-    return empty_database(postgresql_server)
+def postgresql_url(postgresql_database, request):
+    """Of an empty database; the role owns it and has no other right. With the fixture ``ledger`` the tables stay."""
+    return postgresql_database.clear(keep_tables="ledger" in request.fixturenames)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -83,13 +111,13 @@ def url(request):
 
 @pytest.fixture
 def new_url(url, tmp_path, request):
-    """A function that returns the URL of another store that does not exist yet; the one before is forgotten."""
+    """A function that returns the URL of another store without rows; the one before is forgotten."""
     numbers = itertools.count()
 
     def make():
         if url.startswith("sqlite"):
             return f"sqlite:///{tmp_path}/{next(numbers)}/ledger.db"
-        return empty_database(request.getfixturevalue("postgresql_server"))
+        return request.getfixturevalue("postgresql_database").clear(keep_tables=True)
 
     return make
 
