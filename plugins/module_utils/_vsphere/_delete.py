@@ -44,8 +44,15 @@ class DeleteRun:
         self.rows = [Row(wanted, phases=dict.fromkeys(DELETE_PHASES, 0.0)) for wanted in vms]
 
     def look_first(self) -> list[Row]:
-        """Read which VMs exist and whose they are. Changes nothing."""
+        """Read which VMs exist and whose they are. Changes nothing.
+
+        What one listing does not show is looked for again: an address is free for others once its VM is said to be gone.
+        """
         found, hosts = self.inventory.named_machines([row.wanted.name for row in self.rows], root=self.root)
+        unseen = {row.wanted.name for row in self.rows} - {machine.name for machine in found}
+        if unseen:
+            found_again, hosts = self.inventory.named_machines(unseen, root=self.root)
+            found = [*found, *found_again]
         now = self.pace.clock()
         for row in self.rows:
             same_name = [machine for machine in found if machine.name == row.wanted.name]

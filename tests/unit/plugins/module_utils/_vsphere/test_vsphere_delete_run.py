@@ -82,6 +82,27 @@ def test_gone_is_what_was_asked_for(world: FakeVCenter) -> None:
     assert (row.phase, row.changed, row.failed) == ("absent", False, False)
 
 
+def test_a_listing_that_is_out_of_date_deletes_all_the_same(
+    world: FakeVCenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant 3: a VM that one read does not show is not gone; its address must not be given to another."""
+    for name in ("web-1", "web-2"):
+        shuts_down(world, world.vm(name, MARKS), 1)
+    now = FakeInventory.named_machines
+    asked: list[list[str]] = []
+
+    def late(self: FakeInventory, names: t.Collection[str], *, root: t.Any = None) -> t.Any:
+        asked.append(sorted(names))
+        found, hosts = now(self, names, root=root)
+        return ([m for m in found if m.name != "web-2"] if len(asked) == 1 else found), hosts
+
+    monkeypatch.setattr(FakeInventory, "named_machines", late)
+    rows = finish(world, "web-1", "web-2")
+    assert asked == [["web-1", "web-2"], ["web-2"]]
+    assert world.calls[-2:] == ["destroy web-1", "destroy web-2"]
+    assert all(row.changed for row in rows.values())
+
+
 def test_gone_in_between_is_no_failure(world: FakeVCenter) -> None:
     """Two runs delete the same VM."""
     gone = vmodl.fault.ManagedObjectNotFound(msg="has already been deleted")
