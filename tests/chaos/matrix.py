@@ -12,6 +12,9 @@ matrix.html and faults.json; the exit status is 1 if any cell is not ok.
 rows. The faults are refuse,
 refuse-lasting, delay, status, status-lasting, cut, apply-status, stale.
 
+``--each`` has a row for each time a call is made: the second login of a play is that of the module that clones, so
+that a lasting fault from there on hits a play in the middle of its work. Writes matrix-each.json and so on.
+
 ``--ledger`` makes another, small table instead: the ledger lies in PostgreSQL, its rows are the transactions that a
 play writes there, and each is lost before it, held up, or lost right after it. Writes matrix-ledger.json, .html and
 faults-ledger.json.
@@ -107,6 +110,7 @@ def main() -> int:
     parser.add_argument("--faults", help="columns, with commas between")
     parser.add_argument("--labs", default=",".join(map(str, LABS)), help="LAB_INDEX of the labs to use")
     parser.add_argument("--ledger", action="store_true", help="the ledger in PostgreSQL instead of the backends")
+    parser.add_argument("--each", action="store_true", help="a row for each time a call is made, up to 4")
     parser.add_argument("--sample", action="store_true", help="each call with one fault, the faults in turn")
     parser.add_argument("--limit", type=int, help="at most so many cells")
     parser.add_argument("--list", action="store_true", help="list the rows and stop")
@@ -119,6 +123,7 @@ def main() -> int:
     results: list[Result] = []
     cells_began = BEGAN
     with Plays() as plays:
+        kind.each = options.each
         workers = [kind(int(index), OUT / "matrix", plays) for index in options.labs.split(",")]
         try:
             rows = prepare(workers)
@@ -135,7 +140,9 @@ def main() -> int:
             for worker in workers:
                 worker.down()
     part = bool(options.only or options.faults or options.limit)
-    suffix = f"{'-ledger' if options.ledger else ''}{'-part' if part else ''}"
+    suffix = "".join(
+        f"-{name}" for name, is_on in (("ledger", options.ledger), ("each", options.each), ("part", part)) if is_on
+    )
     spent = time.monotonic() - cells_began
     about = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

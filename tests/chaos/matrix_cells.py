@@ -15,6 +15,7 @@ from typing import Any
 PLAYS = {"out": "scale_out", "in": "scale_in"}
 SIZE_BEFORE = {"out": 0, "in": 1}  # members made
 SIZE_AFTER = {"out": 1, "in": 0}
+MOST_TIMES = 4  # what is made more often is a poll
 BACKENDS = ("vcenter", "bigip", "prometheus", "alertmanager")
 
 
@@ -124,9 +125,16 @@ class Result:
         }  # fmt: skip
 
 
-def rows_seen(play: str, calls: Iterable[Mapping[str, Any]]) -> list[Call]:
-    """The rows that the calls of an undisturbed play make, in the order of their first call."""
-    rows = [Call(play, call["listener"], call["call"], call["read"]) for call in calls]
+def rows_seen(play: str, calls: Iterable[Mapping[str, Any]], each: bool = False) -> list[Call]:
+    """The rows that the calls of an undisturbed play make, in the order of their first call.
+
+    :param each: a row for each time a call was made, up to MOST_TIMES of it, where it was made more than once.
+    """
+    rows = []
+    for call in calls:
+        times = min(call["count"], MOST_TIMES) if each else 1
+        numbers = range(1, times + 1) if times > 1 else (0,)
+        rows += [Call(play, call["listener"], call["call"], call["read"], number) for number in numbers]
     order = {backend: number for number, backend in enumerate(BACKENDS)}
     return sorted(dict.fromkeys(rows), key=lambda row: order.get(row.backend, 9))
 
@@ -153,7 +161,7 @@ def chosen(rows: Sequence[Call], pattern: str) -> list[Call]:
         for row in rows
         if any(
             fnmatch.fnmatchcase(text, pattern) or text == pattern
-            for text in (f"{row.backend}:{row.call}", f"{row.play}/{row.backend}:{row.call}")
+            for text in (f"{row.backend}:{row.name}", f"{row.play}/{row.backend}:{row.name}")
         )
     ]
 

@@ -50,6 +50,7 @@ class Worker:
     """A lab, the proxy before it, and what two undisturbed plays left."""
 
     faults = FAULTS
+    each = False  # a row for each time a call is made
     variables: dict[str, Any] = VARIABLES
 
     def __init__(self, index: int, out: Path, plays: Plays) -> None:
@@ -86,7 +87,7 @@ class Worker:
 
     def rows_of(self, direction: str, calls: list[dict[str, Any]]) -> list[Call]:
         """The rows that an undisturbed play makes."""
-        return rows_seen(direction, calls)
+        return rows_seen(direction, calls, self.each)
 
     @property
     def _description(self) -> Path:
@@ -151,6 +152,8 @@ class Worker:
         if not result.applied and result.ok:
             if cell.fault.reads_only:
                 result.not_applicable = "no older answer to this question"
+            elif cell.call.number > 1:
+                result.not_applicable = "the call was not made so often in this run"
             else:
                 result.why.append("the call did not occur in this run")
         self.size = len(site.made())

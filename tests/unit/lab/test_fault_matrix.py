@@ -27,6 +27,16 @@ def test_rows_are_what_was_seen_once_each() -> None:
     assert rows_seen("out", calls) == [Call("out", "vcenter", "Login", False), Call("out", "bigip", "GET /x", True)]
 
 
+def test_a_row_for_each_time_a_call_was_made() -> None:
+    calls = [
+        {**seen("bigip", "POST /x"), "count": 2},
+        seen("bigip", "PATCH /x"),
+        {**seen("bigip", "GET /x"), "count": 99},
+    ]
+    names = [row.name for row in rows_seen("in", calls, each=True)]
+    assert names == ["POST /x #1", "POST /x #2", "PATCH /x", "GET /x #1", "GET /x #2", "GET /x #3", "GET /x #4"]
+
+
 def test_every_fault_meets_every_call_unless_it_means_nothing() -> None:
     found = {(cell.call, cell.fault.name) for cell in cells([READ, WRITE])}
     names = {fault.name for fault in FAULTS}
