@@ -46,7 +46,7 @@ class DeleteRun:
     def look_first(self) -> list[Row]:
         """Read which VMs exist and whose they are. Changes nothing.
 
-        What one listing does not show is looked for again: an address is free for others once its VM is said to be gone.
+        What one listing does not show is looked for again: once a VM is said to be gone its address is free for others.
         """
         found, hosts = self.inventory.named_machines([row.wanted.name for row in self.rows], root=self.root)
         unseen = {row.wanted.name for row in self.rows} - {machine.name for machine in found}
