@@ -8,13 +8,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from e2e.conftest import launched
+
 from lab.settings import BASE_MEMBERS
 
 BASE = set(BASE_MEMBERS.values())
-
-
-def launched(site) -> set[str]:
-    return set(site.vms()) - {*BASE_MEMBERS, "web-golden"}
 
 
 def tasks_in(output: str) -> int:
@@ -76,7 +74,7 @@ def test_the_minimum_is_checked_before_anything_is_drained(site):
 
 def test_a_failed_member_is_undone_and_the_others_stay(site):
     """One of two never boots: it is removed with its lease; the other serves, and the event says partial."""
-    site.write_group({"timeouts": {"address": 6, "customization": 6}})
+    site.write_group({"timeouts": {"address": 6, "customization": 6}, "quarantine": {"keep": 0}})
     site.control("vcenter", "POST", "/faults", {"mode": "no_boot", "count": 1})
     run = site.playbook("scale_out", count=2, ignore_cooldown=True)
     assert run.rc == 0, run.output
@@ -90,7 +88,7 @@ def test_a_failed_member_is_undone_and_the_others_stay(site):
 def test_when_all_members_fail_the_action_fails_and_nothing_is_left(site):
     """Invariant 5: a member whose health says 500 never joins; exit status and event say so."""
     before = site.snapshot()
-    site.write_group({"timeouts": {"gate": 4}})
+    site.write_group({"timeouts": {"gate": 4}, "quarantine": {"keep": 0}})
     site.control("vcenter", "POST", "/faults", {"mode": "unhealthy", "count": 1})
     run = site.playbook("scale_out", ignore_cooldown=True)
     assert run.rc != 0

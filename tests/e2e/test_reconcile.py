@@ -10,15 +10,11 @@ from pathlib import Path
 
 import pytest
 from e2e import by_hand
-from e2e.conftest import Site
+from e2e.conftest import Site, launched
 
 from lab.settings import BASE_MEMBERS
 
 BASE = set(BASE_MEMBERS.values())
-
-
-def launched(site: Site) -> set[str]:
-    return set(site.vms()) - {*BASE_MEMBERS, "web-golden"}
 
 
 def converged(site: Site, made: int) -> set[str]:
