@@ -9,6 +9,7 @@ A play can be killed before each task, inside the modules that change several th
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import json
 import pathlib
@@ -61,6 +62,23 @@ def _validator(name: str) -> ArgumentSpecValidator:
     plugin = PLUGINS[name].ActionModule
     options = {"ledger": {"type": "str"}, **plugin.OPTIONS}
     return ArgumentSpecValidator(options, **plugin.RULES)
+
+
+_SEEN: set[tuple[str, frozenset[str]]] = set()
+
+
+def _checked(name: str, task: str, args: Row) -> Row:
+    """*args* as the plugin gets them. Ansible's own check is slow: it is asked once for each set of options."""
+    key = (f"{name} {args.get('state')}", frozenset(args))
+    if key in _SEEN:
+        defaults = {key: option.get("default") for key, option in PLUGINS[name].ActionModule.OPTIONS.items()}
+        aliases = {"action": "name"} if name in ("scaling_plan", "scaling_reconcile") else {}
+        return json.loads(json.dumps({**defaults, **{aliases.get(key, key): value for key, value in args.items()}}))
+    result = _validator(name).validate(args)
+    if result.error_messages:
+        raise AssertionError(f"{task}: {name}: {result.error_messages}")
+    _SEEN.add(key)
+    return json.loads(json.dumps(result.validated_parameters))
 
 
 @functools.cache
@@ -216,9 +234,10 @@ class Autoscaler:
     :ivar epoch: counts the ledgers that there were.
     """
 
-    def __init__(self, spec: Row, now: float = 1_800_000_000.0) -> None:
+    def __init__(self, spec: Row, now: float = 1_800_000_000.0, template: pathlib.Path | None = None) -> None:
         self.site = Site(spec, now)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="autoscale-world-", dir=_memory()))
+        self._template = template or _empty_ledger()
         self.plays: list[Play] = []
         self.current: Play | None = None
         self.epoch = 0
@@ -235,7 +254,7 @@ class Autoscaler:
 
     def _open(self) -> WorldLedger:
         path = self.folder / f"ledger-{self.epoch}.db"
-        shutil.copyfile(_empty_ledger(), path)
+        shutil.copyfile(self._template, path)
         ledger = WorldLedger.open(f"sqlite:///{path}", clock=self.site.clock)
         ledger.world = self
         self._raw = sqlite3.connect(path)
@@ -247,12 +266,24 @@ class Autoscaler:
         self._raw.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def copy(self) -> Autoscaler:
+        """The same world again, without its plays."""
+        template = self.folder / "copy.db"
+        if not template.exists():
+            with contextlib.closing(sqlite3.connect(template)) as target:
+                self._raw.backup(target)
+        twin = Autoscaler(self.site.spec, self.site.clock(), template=template)
+        for name in ("vms", "pool", "targets", "base_healthy", "answering", "serial"):
+            setattr(twin.site, name, copy.deepcopy(getattr(self.site, name)))
+        return twin
+
     def lose_ledger(self) -> None:
         """Somebody deletes the file."""
         self.ledger.world = None
         self.ledger.close()
         self._raw.close()
         self.epoch += 1
+        self._template = _empty_ledger()
         self.ledger = self._open()
         self.site.checks.rebuilding = True
         self.site.checks.breaker.forget()
@@ -312,10 +343,7 @@ class Autoscaler:
 
     def journal(self, play: Play, name: str, args: Row) -> Row:
         """An action plugin, as ``LedgerAction.run`` calls it."""
-        result = _validator(name).validate(args)
-        if result.error_messages:
-            raise AssertionError(f"{play.run.task}: {name}: {result.error_messages}")
-        args = json.loads(json.dumps(result.validated_parameters))
+        args = _checked(name, play.run.task, args)
         module = PLUGINS[name]
         plugin = module.ActionModule.__new__(module.ActionModule)
         plugin._task = SimpleNamespace(check_mode=False, diff=False)
@@ -345,8 +373,8 @@ class Autoscaler:
         elif name == "scaling_plan":
             actor.plan = answer["plan"]
             self.count(f"plan {answer['plan']['code']}")
-        elif name == "scaling_reconcile":
-            self.site.checks.rebuilding = False
+        elif name == "scaling_reconcile" and args["state"] == "compared":
+            self.site.checks.rebuilding &= args["vms"] is None
             for finding in answer["findings"]:
                 self.count(f"found {finding['kind']}")
         elif name == "scaling_action" and args["state"] in ENDS:

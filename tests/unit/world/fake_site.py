@@ -75,6 +75,7 @@ class Site:
         self.version = 0
         self.serial = 0
         self.created = 0
+        self.most = 0  # VMs at once
         self.checks = Checks(self)
         for row in spec["base_members"]:
             self.pool[row["address"]] = PoolMember(row["address"], enabled=True, since=now - 60, description=row["name"])
@@ -138,7 +139,7 @@ class Site:
             "is_template": False,
         }
 
-    def vsphere_clone_info(self, marks: Row, names: list[str] | None = None) -> Steps:
+    def vsphere_clone_info(self, marks: Row | None = None, names: list[str] | None = None) -> Steps:
         call = "list" if names is None else "list_names"
         kind = self.faults.before(call)
         yield from ()
@@ -148,7 +149,7 @@ class Site:
             row
             for row in rows
             if (names is None or row["name"] in names)
-            and all(row["marks"].get(key) == value for key, value in marks.items())
+            and all(row["marks"].get(key) == value for key, value in (marks or {}).items())
         ]
         self.checks.seen(call, version, chosen)
         self.faults.answer(kind, call)
@@ -184,6 +185,7 @@ class Site:
                 self.checks.creates(vm)
                 self.created += 1
                 self.vms[vm.moid] = vm
+                self.most = max(self.most, len(self.vms))
                 yield f"clone of {vm.name} submitted"
             wanted.append((row, vm))
         self.faults.answer(kind, "clone")

@@ -30,7 +30,7 @@ class Violation(AssertionError):
 class Actor:
     """A play, as far as the checks have to know it.
 
-    :ivar served: addresses in service when it last looked at the pool, and those that it has enabled since.
+    :ivar served: addresses in service when it last looked at the pool, and those that it has enabled since: its ``own``.
     :ivar version: of the site when it last looked at the pool.
     :ivar looked_at: when it looked first; a protection that came later cannot be respected.
     :ivar late: it was stopped until its lock ran out, and has not come to a journal entry since.
@@ -43,6 +43,7 @@ class Actor:
     ident: str = ""
     served: set[str] = dataclasses.field(default_factory=set)
     gone: set[str] = dataclasses.field(default_factory=set)
+    own: set[str] = dataclasses.field(default_factory=set)
     version: int = -1
     looked_at: float | None = None
     shown: set[str] = dataclasses.field(default_factory=set)
@@ -97,7 +98,8 @@ class Checks:
         if actor.looked_at is None:
             actor.looked_at = self.site.clock()
         if call == "pool_info":
-            actor.served, actor.gone, actor.version = self.site.serving(), set(), version
+            actor.served, actor.gone, actor.own = self.site.serving(), set(), set()
+            actor.version = version
 
     # ---- vCenter
 
@@ -150,6 +152,7 @@ class Checks:
 
     def enabled(self, member: PoolMember) -> None:
         if self.actor is not None:
+            self.actor.own |= {member.address} - self.actor.served
             self.actor.served.add(member.address)
             self.actor.gone.discard(member.address)
 
@@ -159,8 +162,9 @@ class Checks:
         self.ask(10, member.address not in site.base_healthy, f"base member {member.address} disabled")
         vms = self._at(member.address)
         self.ask(10, not self._protected(member.address, actor), f"{[vm.name for vm in vms]} disabled, and it is protected")
-        if member.address not in actor.served:
-            return  # it served nobody when the play looked: an undo, or a member that is sick
+        if member.address in actor.own or member.address not in actor.served:
+            actor.served.discard(member.address)
+            return  # an undo of its own launch, or a member that did not serve when the play looked
         actor.gone.add(member.address)
         left = len(actor.served - actor.gone)
         self.ask(2, left >= actor.min, f"{left} in service without {member.address}, and min is {actor.min}")

@@ -44,7 +44,7 @@ DECLARATION: Row = {
 }
 #: Findings that stand for something that reconcile tells of and does not change.
 TOLD = {"above_max", "foreign_member", "base_member_unhealthy", "protected", "quarantined"}
-PATIENCE = 12  # reconciles until nothing is found any more; one VM is replaced in each
+PATIENCE = 7  # reconciles until nothing is found any more; one VM is replaced in each
 MOST_PLAYS = 3
 
 #: What happened over all examples of this process, for people and for the smoke test.
@@ -126,18 +126,25 @@ class WorldMachine(RuleBasedStateMachine):
             self.world.count(f"killed {play.actor.kind}")
             play.kill()
 
-    @precondition(lambda self: self.world and self.world.alive())
-    @rule(data=st.data())
-    def freeze_or_thaw(self, data: st.DataObject) -> None:
-        """A play is stopped for a while, its heartbeat with it; here only before an entry into the journal."""
-        frozen = [play for play in self.world.plays if play.state == "frozen"]
-        if frozen:
-            data.draw(st.sampled_from(frozen)).state = "running"
+    @precondition(lambda self: self._running() and len(self.world.alive()) < MOST_PLAYS)
+    @rule(data=st.data(), kind=st.sampled_from(["scale_out", "scale_in", "reconcile"]))
+    def stall(self, data: st.DataObject, kind: str) -> None:
+        """A play is stopped, its heartbeat with it, until its lock has run out; another one starts; it comes back.
+
+        Here it stops only before an entry into its journal; ``test_interleavings`` stops it everywhere.
+        """
+        play = data.draw(st.sampled_from(self._running()), label="play")
+        while play.state == "running" and not play.run.next_module.startswith("scaling_"):
+            play.advance()
+        if play.state != "running":
             return
-        fit = [play for play in self._running() if play.run.next_module.startswith("scaling_")]
-        if fit:
-            data.draw(st.sampled_from(fit)).state = "frozen"
-            self.world.count("frozen")
+        play.state = "frozen"
+        self.world.count("frozen")
+        self.site.clock.advance(TTL_S + 1)
+        self.world.start(kind, ignore_cooldown=True)
+        self._go_on(data, 25)
+        play.state = "running"
+        self._go_on(data, 25)
 
     # ---- signals
 
@@ -311,10 +318,7 @@ class WorldMachine(RuleBasedStateMachine):
         world.ledger_down = False
         site.clones_boot, site.clone_seconds = True, 30.0
         for play in world.alive():
-            if play.state == "frozen":
-                play.kill()
-            else:
-                play.finish()
+            play.finish()
         for address in site.base_healthy:
             site.base_healthy[address] = True
         for vm in site.vms.values():
@@ -329,6 +333,11 @@ class WorldMachine(RuleBasedStateMachine):
             play = world.start("reconcile").finish()
             found = {finding["kind"] for finding in (play.run.facts.get("compared") or {}).get("findings", ())}
             note(f"reconcile {rounds}: {play} {play.error} {sorted(found)}")
+            for row in (play.run.facts.get("compared") or {}).get("findings", ()):
+                note(f"    {row['message']}")
+            note(f"    {[dict(row) for row in world.ledger.members('web')]}")
+            note(f"    {[(v.name, v.address, v.on, v.healthy, v.touched, v.marks) for v in site.vms.values()]} {site.pool} {list(site.targets)}")
+            note(f"    {play.trail}")
             if rounds > PATIENCE or play.state != "ended":
                 raise Violation(7, f"after {rounds} reconciles there is still {sorted(found)}: {play.error}")
             site.clock.advance(700.0 if rounds < PATIENCE - 2 else 90_000.0)
