@@ -42,6 +42,8 @@ class LedgerWorker(Worker):
         self.database = f"ledger{self._made}"
         self.server.create_database(self.database)
         super().up()
+        for direction in ("out", "in"):  # an empty ledger is written differently: a first cooldown is no update
+            self.undisturbed(direction)
 
     def down(self) -> None:
         super().down()
