@@ -55,7 +55,7 @@ def plan_kills(boundaries: dict[str, list[dict[str, Any]]]) -> list[Kill]:
             if number < len(rows):
                 row = rows[number]
                 kills.append(Kill(direction, row["number"], row["task"], everything=row["number"] % 2 == 0))
-    for index, (name, (direction, module, _, _)) in enumerate(MOMENTS.items()):
+    for index, (name, (direction, module, _seen, _delay)) in enumerate(MOMENTS.items()):
         tasks = [row["task"] for row in boundaries[direction] if row["action"] == f"onprem.autoscale.{module}"]
         if not tasks:
             raise RuntimeError(f"no task of scale_{direction} uses {module}: moment {name} is out of date")
@@ -66,7 +66,7 @@ def plan_kills(boundaries: dict[str, list[dict[str, Any]]]) -> list[Kill]:
 
 def chosen(kills: list[Kill], options: argparse.Namespace) -> list[Kill]:
     """The part that the command line asks for."""
-    first, _, last = (options.boundaries or "1-999").partition("-")
+    first, _dash, last = (options.boundaries or "1-999").partition("-")
     numbers = range(int(first), int(last or first) + 1)
     rows = [kill for kill in kills if not options.only or kill.direction == options.only]
     if options.inside is not None:

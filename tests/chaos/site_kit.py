@@ -12,6 +12,7 @@ import signal
 import ssl
 import subprocess
 import time
+import types
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -44,7 +45,7 @@ SPEC = {
     ],
     "scale_in": {"victim": "newest", "drain_timeout": 8, "shutdown_timeout": 5},
 }
-TIMES = {"clone_s": 0.4, "boot_s": 0.4, "shutdown_s": 0.3}
+TIMES: Mapping[str, float] = types.MappingProxyType({"clone_s": 0.4, "boot_s": 0.4, "shutdown_s": 0.3})
 MADE = "made"  # a VM that the group made, whatever its name
 
 

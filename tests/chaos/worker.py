@@ -138,7 +138,7 @@ class Worker:
     def learn(self, direction: str) -> list[dict[str, Any]]:
         """As :meth:`undisturbed`, and keep the end state as the wanted one."""
         boundaries = self.undisturbed(direction, CHAOS_KILL_AT="0")  # a play of the kind that will be killed
-        until(lambda: self.is_steady(), "a steady state", 20)
+        until(self.is_steady, "a steady state", 20)
         self.ends[direction] = self.site.state()
         return boundaries
 
@@ -227,7 +227,7 @@ class Worker:
             raise RuntimeError(f"the play was not killed, it ended with {rc}")
 
     def _killed_inside(self, kill: Kill, run: str) -> int:
-        site, (_, module, seen, delay) = self.site, MOMENTS[kill.inside]
+        site, (_direction, module, seen, delay) = self.site, MOMENTS[kill.inside]
         held = Held(site.lab["bigip"]["vip"]) if kill.inside == "drain" else None
         process = site.start(PLAYS[kill.direction], kill.label, {"lock_ttl": LOCK_TTL_S})
         try:
@@ -318,8 +318,8 @@ class Held:
     """Connections through the virtual server that keep a drain waiting."""
 
     def __init__(self, vip: str, count: int = 9) -> None:
-        host, _, port = vip.rpartition(":")
-        self.sockets = [socket.create_connection((host, int(port)), timeout=5) for _ in range(count)]
+        host, _colon, port = vip.rpartition(":")
+        self.sockets = [socket.create_connection((host, int(port)), timeout=5) for _number in range(count)]
         for connection in self.sockets:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: held\r\n")
 
