@@ -135,6 +135,8 @@ class Worker:
 
     def _attempt(self, cell: Cell, result: Result) -> None:
         site, play = self.site, cell.call.play
+        # A target that is only not forgotten yet counts (A5), and the group would be at its maximum.
+        until(self.site.is_told, "Prometheus to read the file of targets", 20)
         last = self.last_event()
         self.proxy.clear()
         self.proxy.forget_calls()

@@ -48,6 +48,13 @@ class Outside:
         """Addresses in the group's file_sd file, which must exist."""
         return [target for entry in json.loads(self.target_file.read_text()) for target in entry["targets"]]
 
+    def is_told(self) -> bool:
+        """Whether Prometheus has read the group's file as it is now; it looks at most every 5 s."""
+        rows = get_json(f"{self.lab['prometheus']['url']}/api/v1/targets?state=active")["data"]["activeTargets"]
+        seen = {row["discoveredLabels"]["__address__"] for row in rows if row["scrapePool"] == "web"}
+        base = {f"{address}:9100" for address in self.lab["base_members"].values()}
+        return seen - base == set(self.target_addresses()) - base
+
     def ledger(self, query: str) -> list[dict[str, Any]]:
         """Rows of the ledger's file, opened to read."""
         with contextlib.closing(sqlite3.connect(f"file:{self.ledger_file}?mode=ro", uri=True, timeout=5)) as connection:
