@@ -1,9 +1,10 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The autoscaler on the fake site: the real ledger, the real action plugins, the real playbooks, and a clock that is ours.
+"""The autoscaler on the fake site: the real ledger, action plugins and playbooks, and a clock that is ours.
 
-A play can be killed before each task, inside the modules that change several things, and before each transaction of the ledger.
+A play can be killed before each task, inside the modules that change several things, and before each transaction of the
+ledger.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from types import SimpleNamespace
 
 import sqlalchemy as sa
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from unit.world.fake_site import Site
+from unit.world.playbook_runner import PlaybookRun, TaskFailed
+from unit.world.site_checks import Actor, AlertWatch
+from unit.world.site_faults import BackendError, Row
 
 from ansible_collections.onprem.autoscale.plugins.action import (
     scaling_action,
@@ -34,10 +39,6 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Le
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._schema import tables
 from ansible_collections.onprem.autoscale.plugins.module_utils._planning import GroupSpec, parse_spec
 from ansible_collections.onprem.autoscale.plugins.plugin_utils import _begin, _launch_count
-from unit.world.fake_site import Site
-from unit.world.playbook_runner import PlaybookRun, TaskFailed
-from unit.world.site_checks import Actor
-from unit.world.site_faults import BackendError, Row
 
 TTL_S = 120.0
 ENDS = ("succeeded", "refused", "failed")
@@ -160,6 +161,7 @@ class Play:
             self.world.site.checks.actor = self.actor
             try:
                 self.trail.append(next(self._steps))
+                self.world.write_down(f"{self.actor.kind} {self.number}: {self.trail[-1]}")
             except StopIteration:
                 self.state = "ended"
             except TaskFailed as error:
@@ -169,6 +171,8 @@ class Play:
             finally:
                 self.world.current = None
                 self.world.site.checks.actor = None
+            if self.state != "running":
+                self.world.write_down(f"{self.actor.kind} {self.number}: {self.state} {self.error}")
         return self.state == "running"
 
     def finish(self) -> Play:
@@ -196,36 +200,10 @@ class Play:
         try:
             result = yield from getattr(self.world.site, name)(**args)
         except BackendError as error:
-            raise TaskFailed(self.run.task, {"failed": True, "changed": False, "msg": str(error), **error.result}) from None
+            failed = {"failed": True, "changed": False, "msg": str(error), **error.result}
+            raise TaskFailed(self.run.task, failed) from None
         # What a module answers is text: nothing of the site itself gets into a play.
         return json.loads(json.dumps(result))
-
-
-class AlertWatch:
-    """Invariant 11 by what was delivered alone: something has fired lately, and was not resolved since.
-
-    A copy of a firing alert within 30 seconds after its own end is a late one, and asks for nothing.
-    """
-
-    LATE_S = 30.0
-
-    def __init__(self, site: Site, max_age: float = 900.0) -> None:
-        self._site = site
-        self._max_age = max_age
-        self.firing: dict[tuple[str, str], float] = {}
-        self.resolved: dict[tuple[str, str], float] = {}
-
-    def delivered(self, key: str, direction: str, status: str) -> None:
-        now = self._site.clock()
-        if status == "resolved":
-            self.firing.pop((direction, key), None)
-            self.resolved[direction, key] = now
-        elif now - self.resolved.get((direction, key), float("-inf")) >= self.LATE_S:
-            self.firing[direction, key] = now
-
-    def holds(self, direction: str) -> tuple[bool, str]:
-        ages = [round(self._site.clock() - at) for (what, _key), at in self.firing.items() if what == direction]
-        return any(age <= self._max_age for age in ages), f"scale-{direction} on alerts that are {ages} s old"
 
 
 class Autoscaler:
@@ -246,6 +224,7 @@ class Autoscaler:
         self.node_dies_in: int | None = None
         self.alerts = AlertWatch(self.site)
         self.counts: dict[str, int] = {}
+        self.log: list[str] = []  # for people who look at a failure
         self.ledger = self._open()
         self.site.clock.before = self._beat
         self.site.checks.holder = self.holder
@@ -329,7 +308,11 @@ class Autoscaler:
 
     # ---- the plays
 
+    def write_down(self, text: str) -> None:
+        self.log.append(f"{self.site.clock():.0f} {text}")
+
     def count(self, what: str, by: int = 1) -> None:
+        self.write_down(what)
         self.counts[what] = self.counts.get(what, 0) + by
 
     def start(self, kind: str, **extra: t.Any) -> Play:

@@ -12,6 +12,8 @@ import typing as t
 from types import SimpleNamespace
 from unittest import mock
 
+from unit.world.autoscaler import Autoscaler, Killed, Play
+
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import AutoscaleError
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._work import WorkQueue
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._work_rows import RECONCILE, Alert
@@ -23,7 +25,6 @@ from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._schedule
     choose,
     first_reconciles,
 )
-from unit.world.autoscaler import Autoscaler, Killed, Play
 
 CONTROLLER_TTL_S = 60.0
 ALERT_MAX_AGE_S = 900.0

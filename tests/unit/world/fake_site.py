@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A site in memory: vCenter, the load balancer's pool, Prometheus, the network and the notifications of one group.
 
-Each method that a module stands for behaves as our module does: a list in, a row a member out, idempotent, a VM with our marks is
-adopted, a pool member comes disabled. It is a generator that yields wherever a kill leaves half of the work behind. What it changes
-is watched at once by :class:`site_checks.Checks`, which knows who acts.
+Each method that stands for a module behaves as our module does: a list in, a row a member out, idempotent, a VM with
+our marks is adopted, a pool member comes disabled. It is a generator that yields wherever a kill leaves half of the
+work behind. What it changes is watched at once by :class:`site_checks.Checks`, which knows who acts.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from unit.world.fake_pool import MONITOR_S, FakePool, PoolMember, Steps
 from unit.world.site_checks import Checks
-from unit.world.site_faults import BackendError, Clock, Faults, Row
+from unit.world.site_faults import Clock, Faults, Row, outcome
 
 BOOT_S = 20.0
-MONITOR_S = 5.0
-Steps = t.Generator[str, None, Row]
 
 
 @dataclasses.dataclass
@@ -41,19 +40,7 @@ class Vm:
         return self.marks.get("address", "")
 
 
-@dataclasses.dataclass
-class PoolMember:
-    """A member of the pool; ``up`` false is forced offline."""
-
-    address: str
-    enabled: bool
-    since: float
-    up: bool = True
-    connections: int = 0
-    description: str = ""
-
-
-class Site:
+class Site(FakePool):
     """Everything outside the ledger.
 
     :param spec: the group's declaration in its full form.
@@ -78,7 +65,8 @@ class Site:
         self.most = 0  # VMs at once
         self.checks = Checks(self)
         for row in spec["base_members"]:
-            self.pool[row["address"]] = PoolMember(row["address"], enabled=True, since=now - 60, description=row["name"])
+            base = PoolMember(row["address"], enabled=True, since=now - 60, description=row["name"])
+            self.pool[row["address"]] = base
             self.targets[f"{row['address']}:{spec['monitoring']['exporter_port']}"] = {}
 
     # ---- what is true
@@ -95,8 +83,9 @@ class Site:
         if address in self.base_healthy:
             return self.base_healthy[address]
         return any(
-            vm.address == address and self.running(vm) and vm.boots and vm.healthy and self.clock() >= vm.built_at + BOOT_S
+            vm.address == address and self.running(vm) and vm.boots and vm.healthy
             for vm in self.vms.values()
+            if self.clock() >= vm.built_at + BOOT_S
         )
 
     def answers(self, address: str) -> bool:
@@ -106,16 +95,6 @@ class Site:
             or address in self.base_healthy
             or any(vm.address == address and self.running(vm) and vm.boots for vm in self.vms.values())
         )
-
-    def availability(self, member: PoolMember) -> str:
-        if not member.up:
-            return "offline"
-        if self.clock() < member.since + MONITOR_S:
-            return "unknown"
-        return "available" if self.serves(member.address) else "offline"
-
-    def in_service(self, member: PoolMember) -> bool:
-        return member.enabled and self.availability(member) == "available"
 
     def serving(self) -> set[str]:
         """Addresses that get traffic and answer it, of the group and its base members."""
@@ -191,7 +170,7 @@ class Site:
         self.faults.answer(kind, "clone")
         yield from self._await_clones(wanted, timeouts, rows)
         yield "clones ready"
-        return self._outcome(rows, "vms", options)
+        return outcome(rows, "vms", options)
 
     def _await_clones(self, wanted: list[tuple[Row, Vm]], timeouts: Row, rows: list[Row]) -> t.Iterator[str]:
         missing = max((vm.built_at - self.clock() for _row, vm in wanted), default=0.0)
@@ -245,7 +224,7 @@ class Site:
             rows.append({"name": row["name"], "failed": False, "msg": ""})
             yield f"{vm.name} deleted"
         self.faults.answer(kind, "delete")
-        return self._outcome(rows, "vms", options)
+        return outcome(rows, "vms", options)
 
     def vsphere_mark(self, vms: list[Row], marks: Row, **options: t.Any) -> Steps:
         kind = self.faults.before("mark")
@@ -262,16 +241,7 @@ class Site:
             rows.append(self._row(found[0]))
             yield f"{row['name']} marked"
         self.faults.answer(kind, "mark")
-        return self._outcome(rows, "vms", options)
-
-    @staticmethod
-    def _outcome(rows: list[Row], key: str, options: Row) -> Row:
-        """As our modules: a partial success counts where that is allowed, no success at all never does."""
-        failed = [row for row in rows if row["failed"]]
-        result = {"changed": True, key: rows, f"failed_{key}": [row.get("name") or row["address"] for row in failed]}
-        if failed and (len(failed) == len(rows) or not options.get("allow_partial")):
-            raise BackendError("; ".join(row["msg"] for row in failed), **result)
-        return result
+        return outcome(rows, "vms", options)
 
     # ---- the network
 
@@ -288,104 +258,7 @@ class Site:
                 vm.gated = vm.gated or (passed and vm.address == row["address"])
             rows.append({**row, "failed": not passed, "msg": "" if passed else f"{row['name']} did not pass its gates"})
         self.faults.answer(kind, "gate")
-        return self._outcome(rows, "members", options)
-
-    # ---- the load balancer
-
-    def f5_pool_info(self, **_options: t.Any) -> Steps:
-        kind = self.faults.before("pool_info")
-        yield from ()
-        rows = [
-            {
-                "address": member.address,
-                "port": self.spec["load_balancer"]["port"],
-                "name": member.address,
-                "description": member.description,
-                "session": "user-enabled" if member.enabled else "user-disabled",
-                "state": "user-up" if member.up else "user-down",
-                "availability": self.availability(member),
-                "connections": member.connections,
-                "in_service": self.in_service(member),
-            }
-            for member in self.pool.values()
-        ]
-        rows, version = self.faults.shown("pool_info", kind, rows, self.version)
-        self.checks.seen("pool_info", version, rows)
-        self.faults.answer(kind, "pool_info")
-        return {"changed": False, "pools": [{"name": self.spec["load_balancer"]["pool"], "members": rows}]}
-
-    def f5_pool_member(self, state: str, members: list[Row], **options: t.Any) -> Steps:
-        do = {"enabled": self._enable, "drained": self._drain, "absent": self._leave}[state]
-        rows = yield from do(members, options)
-        return self._outcome(rows, "members", options)
-
-    def _enable(self, members: list[Row], options: Row) -> t.Generator[str, None, list[Row]]:
-        kind = self.faults.before("enable")
-        for row in members:
-            member = self.pool.get(row["address"])
-            if member is None:
-                self.checks.joins(row["address"])
-                self.pool[row["address"]] = PoolMember(
-                    row["address"], enabled=False, since=self.clock(), description=row.get("description", "")
-                )
-            elif not member.up:
-                self.checks.writes(f"bring up {row['address']}")
-                member.up, member.enabled, member.since = True, False, self.clock()
-        yield "members are in the pool, disabled"
-        if kind == "cut":
-            self.faults.answer(kind, "enable")
-        rows, waited = [], 0.0
-        for row in members:
-            while waited < options["wait_timeout"] and not self._available(row["address"]):
-                waited += MONITOR_S
-                self.clock.advance(MONITOR_S)
-        for row in members:
-            member, ready = self.pool.get(row["address"]), self._available(row["address"])
-            if ready and member is not None and not member.enabled:
-                self.checks.enables(member)
-                member.enabled = True
-                member.connections = 3
-                self.checks.enabled(member)
-                yield f"{row['address']} enabled"
-            ready = ready and row["address"] in self.pool
-            rows.append({**row, "failed": not ready, "msg": "" if ready else f"{row['address']} is not available"})
-        self.faults.answer(kind, "enable")
-        return rows
-
-    def _available(self, address: str) -> bool:
-        return address in self.pool and self.availability(self.pool[address]) == "available"
-
-    def _drain(self, members: list[Row], options: Row) -> t.Generator[str, None, list[Row]]:
-        kind = self.faults.before("drain")
-        there = [self.pool[row["address"]] for row in members if row["address"] in self.pool]
-        for member in there:
-            self.checks.disables(member)
-            member.enabled = False
-        if there:
-            yield "members are disabled"
-        if kind == "cut":
-            self.faults.answer(kind, "drain")
-        if any(member.connections for member in there):
-            self.clock.advance(min(10.0, options["drain_timeout"]))
-        for member in there:
-            if member.address in self.pool:
-                self.checks.disables(member)
-                member.connections, member.up = 0, False
-        if there:
-            yield "members are forced offline"
-        self.faults.answer(kind, "drain")
-        return [{**row, "failed": False, "msg": ""} for row in members]
-
-    def _leave(self, members: list[Row], _options: Row) -> t.Generator[str, None, list[Row]]:
-        kind = self.faults.before("leave")
-        there = [row["address"] for row in members if row["address"] in self.pool]
-        for address in there:
-            self.checks.leaves(self.pool[address])
-            del self.pool[address]
-        if there:
-            yield "members are out of the pool"
-        self.faults.answer(kind, "leave")
-        return [{**row, "failed": False, "msg": ""} for row in members]
+        return outcome(rows, "members", options)
 
     # ---- Prometheus
 
@@ -424,7 +297,7 @@ class Site:
             up = state != "present" or self.serves(row["address"].partition(":")[0])
             rows.append({**row, "failed": not up, "msg": "" if up else f"{row['address']} is not scraped"})
         self.faults.answer(kind, call)
-        return self._outcome(rows, "targets", options)
+        return outcome(rows, "targets", options)
 
     # ---- people
 

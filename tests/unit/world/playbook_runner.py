@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the collection's own playbooks as a Python generator that stops before each task.
 
-What the state machine kills, freezes and interleaves are therefore the tasks, conditions and expressions of the YAML files
-themselves, not a model of them that could drift. Modules are calls to the fake site; the rest is here: includes, blocks with
-rescue, ``when``, ``register``, ``set_fact``, lazy variables, Jinja expressions. What a task uses beyond that is an error.
+What the state machine kills, freezes and interleaves are therefore the tasks, conditions and expressions of the YAML
+files themselves, not a model of them that could drift. Modules are calls to the fake site; the rest is here: includes,
+blocks with rescue, ``when``, ``register``, ``set_fact``, lazy variables, Jinja expressions. What a task uses beyond
+that is an error.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ ROOT = Path(__file__).resolve().parents[3]
 TASKS = ROOT / "playbooks" / "tasks"
 
 _QUIET = ("ansible.builtin.set_fact", "ansible.builtin.debug", "ansible.builtin.fail")
-_INCLUDES = ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks")
+_IGNORED = ("delegate_to", "ignore_unreachable")
 _KEYWORDS = frozenset(
-    "name when vars register ignore_errors failed_when block rescue delegate_to ignore_unreachable loop loop_control".split()
+    ("name", "when", "vars", "register", "ignore_errors", "failed_when", "block", "rescue", "loop", *_IGNORED)
 )
 
 Row = dict[str, t.Any]
@@ -102,7 +103,7 @@ def _listed(function: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
 
 
 def _environment() -> jinja2.Environment:
-    env = jinja2.Environment(undefined=_Undefined, keep_trailing_newline=True)
+    env = jinja2.Environment(undefined=_Undefined, keep_trailing_newline=True)  # noqa: S701 no HTML is made here
     env.context_class = _Context
     for name in ("map", "select", "selectattr", "reject", "rejectattr"):  # Ansible makes lists of them at once
         env.filters[name] = _listed(env.filters[name])
@@ -261,9 +262,7 @@ class PlaybookRun:
             else:
                 yield from self._task(task, inner, conditions)
 
-    def _block(
-        self, task: Row, layers: tuple[Row, ...], when: tuple[t.Any, ...]
-    ) -> t.Generator[str, None, None]:
+    def _block(self, task: Row, layers: tuple[Row, ...], when: tuple[t.Any, ...]) -> t.Generator[str, None, None]:
         self._check(task, {"block"})
         try:
             yield from self._run(task["block"], layers, when)

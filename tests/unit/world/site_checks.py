@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The invariants of design.md, section 4, as they can be seen from outside: asked at each change that a play makes.
 
-A check knows who acts, what that play was shown, and what is true. What a person does to the site meanwhile is no play's fault:
-the exact form of a check is asked when nobody interfered since the play looked, and the form that always holds in any case.
+A check knows who acts, what that play was shown, and what is true. What a person does to the site meanwhile is no
+play's fault: the exact form of a check is asked when nobody interfered since the play looked, and the form that always
+holds in any case.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Violation(AssertionError):
 class Actor:
     """A play, as far as the checks have to know it.
 
-    :ivar served: addresses in service when it last looked at the pool, and those that it has enabled since: its ``own``.
+    :ivar served: addresses in service when it last looked at the pool, and those that it has enabled since (``own``).
     :ivar version: of the site when it last looked at the pool.
     :ivar looked_at: when it looked first; a protection that came later cannot be respected.
     :ivar late: it was stopped until its lock ran out, and has not come to a journal entry since.
@@ -84,7 +85,8 @@ class Checks:
         if actor.late:
             self.late_writes += 1
         else:
-            self.ask(6, self.holder() == (actor.ident, actor.owner), f"{what} without the lock ({self.holder()} has it)")
+            holder = self.holder()
+            self.ask(6, holder == (actor.ident, actor.owner), f"{what} without the lock ({holder} has it)")
         needed = {"list"} if actor.kind == "reconcile" else {"list", "pool_info", "target_info"}
         self.ask(9, needed <= actor.shown, f"{what} without having seen {needed - actor.shown}")
         return actor
@@ -161,7 +163,8 @@ class Checks:
         actor, site = self.writes(f"{member.address} disabled"), self.site
         self.ask(10, member.address not in site.base_healthy, f"base member {member.address} disabled")
         vms = self._at(member.address)
-        self.ask(10, not self._protected(member.address, actor), f"{[vm.name for vm in vms]} disabled, and it is protected")
+        protected = self._protected(member.address, actor)
+        self.ask(10, not protected, f"{[vm.name for vm in vms]} disabled, and it is protected")
         if member.address in actor.own or member.address not in actor.served:
             actor.served.discard(member.address)
             return  # an undo of its own launch, or a member that did not serve when the play looked
@@ -186,13 +189,16 @@ class Checks:
         if self.rebuilding:
             return
         for vm in self.site.vms.values():
-            self.ask(3, leased.get(vm.address) == vm.name, f"{vm.name} has {vm.address}, leased to {leased.get(vm.address)}")
+            holder = leased.get(vm.address)
+            self.ask(3, holder == vm.name, f"{vm.name} has {vm.address}, leased to {holder}")
 
 
 @dataclasses.dataclass
 class BreakerWatch:
-    """Invariant 8 by counting alone: after ``failures`` launches in a row that failed within ``window`` seconds, at most one VM is
-    made until ``probe_after`` seconds have passed since the last of them.
+    """Invariant 8 by counting alone.
+
+    After ``limit`` launches that failed within ``window`` seconds without a good one, at most one VM is made, and not
+    before ``probe_after`` seconds have passed since the last of them.
     """
 
     limit: int = 3
@@ -221,3 +227,30 @@ class BreakerWatch:
         """A person has looked, or the ledger was lost."""
         self.failed.clear()
         self.tried.clear()
+
+
+class AlertWatch:
+    """Invariant 11 by what was delivered alone: something has fired lately, and was not resolved since.
+
+    A copy of a firing alert within 30 seconds after its own end is a late one, and asks for nothing.
+    """
+
+    LATE_S = 30.0
+
+    def __init__(self, site: Site, max_age: float = 900.0) -> None:
+        self._site = site
+        self._max_age = max_age
+        self.firing: dict[tuple[str, str], float] = {}
+        self.resolved: dict[tuple[str, str], float] = {}
+
+    def delivered(self, key: str, direction: str, status: str) -> None:
+        now = self._site.clock()
+        if status == "resolved":
+            self.firing.pop((direction, key), None)
+            self.resolved[direction, key] = now
+        elif now - self.resolved.get((direction, key), float("-inf")) >= self.LATE_S:
+            self.firing[direction, key] = now
+
+    def holds(self, direction: str) -> tuple[bool, str]:
+        ages = [round(self._site.clock() - at) for (what, _key), at in self.firing.items() if what == direction]
+        return any(age <= self._max_age for age in ages), f"scale-{direction} on alerts that are {ages} s old"

@@ -27,8 +27,8 @@ BACKENDS: dict[str, str] = {
     "notify": "alertmanager",
 }
 READS = ("list", "list_names", "pool_info", "target_info")
-#: refused: nothing happened; cut: some of it did; applied: all of it did, and the answer was an error; slow: it took long;
-#: stale: a read that shows what it showed last time.
+#: refused: nothing happened; cut: some of it did; applied: all of it did, and the answer was an error; slow: it took
+#: long; stale: a read that shows what it showed last time.
 KINDS = ("refused", "cut", "applied", "slow", "stale")
 SLOW_S = 45.0
 
@@ -39,6 +39,15 @@ class BackendError(Exception):
     def __init__(self, message: str, **result: t.Any) -> None:
         super().__init__(message)
         self.result: Row = result
+
+
+def outcome(rows: list[Row], key: str, options: Row) -> Row:
+    """As our modules: a partial success counts where that is allowed, no success at all never does."""
+    failed = [row for row in rows if row["failed"]]
+    result = {"changed": True, key: rows, f"failed_{key}": [row.get("name") or row["address"] for row in failed]}
+    if failed and (len(failed) == len(rows) or not options.get("allow_partial")):
+        raise BackendError("; ".join(row["msg"] for row in failed), **result)
+    return result
 
 
 class Clock:
@@ -74,8 +83,9 @@ class Faults:
         self.down.clear()
 
     def before(self, call: str) -> str:
-        """Meet what waits for *call*; returns what is still to go wrong in it (``cut``, ``applied``, ``stale`` or nothing).
+        """Meet what waits for *call*.
 
+        :returns: what is still to go wrong in it: ``cut``, ``applied``, ``stale`` or nothing.
         :raises BackendError: it was refused.
         """
         kind = self.waiting.pop(call, "")

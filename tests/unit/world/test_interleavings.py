@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Two controllers, one group: every place where one play can meet another one (invariants 1 to 7).
 
-The first play stops before each task and at each place inside a module where half of the work is done; there it lives on, is killed, or
-is stopped until its lock has run out. Then the second one runs: to its end, or to each of its own tasks before the first comes back.
-All places are tried; nothing is drawn. What a play reads and what it writes is checked as in the state machine.
+The first play stops before each task and at each place inside a module where half of the work is done; there it lives
+on, is killed, or is stopped until its lock has run out. Then the second one runs: to its end, or to each of its own
+tasks before the first comes back. All places are tried; nothing is drawn. What a play reads and what it writes is
+checked as in the state machine.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import itertools
 import typing as t
 
 import pytest
-
 from unit.world.autoscaler import TTL_S, Autoscaler, Play
 from unit.world.world_machine import check_converged, declare
 
@@ -100,7 +100,7 @@ def test_a_second_play_after_one_that_was_killed_ends_as_if_nothing_had_happened
 
 @pytest.mark.parametrize(("first", "second"), [("scale_out", "reconcile"), ("scale_in", "scale_out")])
 def test_a_play_that_comes_back_late_stops_at_its_next_entry(first, second):
-    """Stopped before each task and inside each module until the lock has run out, and back before each task of the other."""
+    """Stopped at each place until its lock has run out, and back at each place of the other."""
     runs = 0
     for place, back in _meetings(first, second, every=8):
         runs += 1

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A day on which no clone boots, while an alert asks for more all the time (invariants 1 and 8, A5).
 
-Another product made 2,296 VMs in a group of two that way. The playbooks, ledger, dispatcher and planner are the real ones; the site and
-the clock are not.
+Another product made 2,296 VMs in a group of two that way. The playbooks, ledger, dispatcher and planner are the real
+ones; the site and the clock are not.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import math
 import typing as t
 
 import pytest
-
-from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._work_rows import Alert
 from unit.world.autoscaler import Autoscaler
 from unit.world.fake_node import Node
 from unit.world.world_machine import check_converged, declare
+
+from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._work_rows import Alert
 
 DAY_S = 86_400
 
@@ -70,8 +70,9 @@ def test_a_day_of_clones_that_never_boot_makes_no_more_than_the_breaker_allows(s
     probes = math.ceil(math.log2(DAY_S / rule["probe_after"] + 1))
     with capsys.disabled():
         print(
-            f"\nsize {size}: {day.deliveries} deliveries, {len(day.world.plays)} plays, {launches} VMs made, at most "
-            f"{site.most} at once, {len(site.vms)} left, breaker {day.breaker}, told {day.told('AutoscaleBreakerOpen')} time(s)"
+            f"\nsize {size}: {day.deliveries} deliveries, {len(day.world.plays)} plays, {launches} VMs made, "
+            f"at most {site.most} at once, {len(site.vms)} left, breaker {day.breaker}, "
+            f"told {day.told('AutoscaleBreakerOpen')} time(s)"
         )
     assert site.most <= room
     assert len(site.vms) <= min(rule["failures"], site.spec["quarantine"]["keep"])

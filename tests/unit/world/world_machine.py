@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Everything that may happen to one group, as a state machine of Hypothesis.
 
-Rules start plays, let them run a few tasks, kill or freeze them, deliver alerts, let dispatchers look, break backends, let people do
-what they do, and let time pass. The invariants are asked at each change (``site_checks``) and after each rule; at the end all trouble
-ends, and a few reconciles have to leave a group in which nothing is lost and nothing is left over.
+Rules start plays, let them run a few tasks, kill or freeze them, deliver alerts, let dispatchers look, break backends,
+let people do what they do, and let time pass. The invariants are asked at each change (``site_checks``) and after each
+rule; at the end all trouble ends, and a few reconciles have to leave a group in which nothing is lost and nothing is
+left over.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import typing as t
 import hypothesis.strategies as st
 from hypothesis import note
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
-from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._work_rows import Alert
-from ansible_collections.onprem.autoscale.plugins.module_utils._planning import parse_spec
 from unit.world import site_people
 from unit.world.autoscaler import TTL_S, Autoscaler, Play
 from unit.world.fake_node import Node
 from unit.world.site_checks import Violation
 from unit.world.site_faults import BACKENDS, KINDS, READS, Row
+
+from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._work_rows import Alert
+from ansible_collections.onprem.autoscale.plugins.module_utils._planning import parse_spec
 
 DECLARATION: Row = {
     "name": "web",
@@ -67,7 +68,11 @@ class WorldMachine(RuleBasedStateMachine):
         TOTALS["examples"] += 1
 
     @initialize(
-        low=st.integers(1, 3), span=st.integers(0, 2), step=st.integers(1, 2), keep=st.integers(0, 1), base=st.booleans()
+        low=st.integers(1, 3),
+        span=st.integers(0, 2),
+        step=st.integers(1, 2),
+        keep=st.integers(0, 1),
+        base=st.booleans(),
     )
     def begin(self, low: int, span: int, step: int, keep: int, base: bool) -> None:
         data = copy.deepcopy(DECLARATION)
@@ -157,9 +162,7 @@ class WorldMachine(RuleBasedStateMachine):
         start=st.integers(0, 2),
         copies=st.integers(1, 3),
     )
-    def deliver(
-        self, data: st.DataObject, direction: str, key: str, status: str, start: int, copies: int
-    ) -> None:
+    def deliver(self, data: st.DataObject, direction: str, key: str, status: str, start: int, copies: int) -> None:
         """Alertmanager delivers: new, again, twice, late, out of order; then a dispatcher looks."""
         alert = Alert(f"{direction}-{key}", f"start-{start}", status, "web", direction, "cpu", self.site.clock())
         for number in range(copies):
@@ -301,6 +304,8 @@ class WorldMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.world is None:
             return
+        for line in self.world.log:
+            note(line)
         try:
             self.settle()
         finally:
@@ -333,11 +338,11 @@ class WorldMachine(RuleBasedStateMachine):
             play = world.start("reconcile").finish()
             found = {finding["kind"] for finding in (play.run.facts.get("compared") or {}).get("findings", ())}
             note(f"reconcile {rounds}: {play} {play.error} {sorted(found)}")
-            for row in (play.run.facts.get("compared") or {}).get("findings", ()):
-                note(f"    {row['message']}")
-            note(f"    {[dict(row) for row in world.ledger.members('web')]}")
-            note(f"    {[(v.name, v.address, v.on, v.healthy, v.touched, v.marks) for v in site.vms.values()]} {site.pool} {list(site.targets)}")
-            note(f"    {play.trail}")
+            for finding in (play.run.facts.get("compared") or {}).get("findings", ()):
+                note(f"    {finding['message']}")
+            if rounds > 3:
+                for what in (world.ledger.members("web"), site.vms, site.pool, site.targets, play.trail):
+                    note(f"    {what}")
             if rounds > PATIENCE or play.state != "ended":
                 raise Violation(7, f"after {rounds} reconciles there is still {sorted(found)}: {play.error}")
             site.clock.advance(700.0 if rounds < PATIENCE - 2 else 90_000.0)
