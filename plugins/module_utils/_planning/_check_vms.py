@@ -114,11 +114,17 @@ def _check_draining(draft: Draft, case: Case) -> None:
     if case.serves:
         _serves_again(draft, case, "vm_left_over", f"{case.name} was to be drained and serves")
         return
-    serving = draft.survey.observed.in_service or 0
-    if serving >= draft.spec.size.min and not case.member.protected:
-        draft.retire_case(case, "vm_left_over", f"{case.name} was drained and not deleted")
+    serving, low = draft.survey.observed.in_service or 0, draft.spec.size.min
+    since = (case.row or {}).get("unhealthy_since")
+    # One that cannot be put back keeps the room of one that could serve, so it is tried for its grace and not for ever.
+    tried = since is not None and draft.now - since >= draft.spec.health.grace
+    if (serving >= low or tried) and not case.member.protected:
+        text = "" if serving >= low else f", and could not be put back for {draft.now - since:.0f} s"
+        draft.retire_case(case, "vm_left_over", f"{case.name} was drained and not deleted{text}")
         return
-    why = "it is protected" if case.member.protected else f"only {serving} of {draft.spec.size.min} serve"
+    if since is None:
+        draft.note(case, unhealthy_since=draft.now)
+    why = "it is protected" if case.member.protected else f"only {serving} of {low} serve"
     put_back(draft, case, "vm_left_over", f"was drained and not deleted, and {why}")
 
 

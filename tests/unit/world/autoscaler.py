@@ -104,6 +104,7 @@ class WorldLedger(Ledger):
     def write(self) -> t.Iterator[sa.Connection]:
         if self.world is not None:
             self.world.before_write()
+        # pylint: disable-next=contextmanager-generator-missing-cleanup
         with super().write() as connection:
             yield connection
 

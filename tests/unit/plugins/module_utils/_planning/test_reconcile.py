@@ -379,6 +379,20 @@ def test_a_drained_member_is_put_back_when_the_minimum_needs_it(scene_of: t.Any)
     found = scene.look()
     assert kinds(found) == [("vm_left_over", "web-1", "finish")]
     assert found.launches[0].keep
+    assert [(row["state"], row["unhealthy_since"]) for row in found.states] == [("draining", NOW)]
+
+
+def test_a_drained_member_that_cannot_be_put_back_leaves_after_its_grace(scene_of: t.Any) -> None:
+    """Else a group that is full of them stays below its minimum for ever (invariant 7)."""
+    scene = scene_of(size__min=2)
+    scene.serving(1)
+    scene.rows[0].update(state="draining", unhealthy_since=NOW - 299)
+    scene.pool[1].update(session="user-disabled", in_service=False)
+    assert kinds(scene.look()) == [("vm_left_over", "web-1", "finish")]
+    scene.rows[0]["unhealthy_since"] = NOW - 300
+    found = scene.look()
+    assert ("vm_left_over", "web-1", "retire") in kinds(found)
+    assert not any(launch.name == "web-1" for launch in found.launches)
 
 
 def test_addresses_that_two_have_are_for_people(scene: Scene) -> None:
