@@ -13,6 +13,8 @@ from ._names import time_of_name
 from ._remains import full_target
 from ._survey import Case
 
+#: States of somebody whose launch was to be taken back.
+_UNDO_BEGAN = ("failed", "removed")
 #: An action that ended so had decided to undo what it left behind.
 _UNDONE = ("failed", "succeeded")
 
@@ -48,7 +50,7 @@ def check_vms(draft: Draft) -> None:
 def _is_half_made(draft: Draft, case: Case) -> bool:
     """Whether somebody has to decide about its launch; all else about it is decided here."""
     if case.row is None:
-        state = "in_service" if case.serves else "launching"
+        state = "in_service" if case.serves or case.pooled else "launching"
         draft.adopt_case(case, state)
         draft.find(
             "vm_unknown", "vm", case.name, case.address, repair="adopt", leak=True,
@@ -62,6 +64,9 @@ def _is_half_made(draft: Draft, case: Case) -> bool:
         _check_draining(draft, case)
     elif case.serves:
         _serves_again(draft, case, "vm_half_made", f"{case.name} is {state} in the ledger and serves")
+    elif case.pooled and state not in _UNDO_BEGAN:
+        # It was enabled, so it has passed its gate: should it be sick by now, it has its grace like everybody.
+        _serves_again(draft, case, "vm_half_made", f"{case.name} is {state} in the ledger and enabled in the pool")
     else:
         return True
     return False
@@ -156,7 +161,7 @@ def _settle_half_made(draft: Draft, halves: list[Case]) -> None:
 
 def _is_undone(draft: Draft, case: Case) -> bool:
     ident = (case.row or {}).get("action") or case.marks.get("action")
-    return case.state in ("failed", "removed") or draft.survey.action_state(ident) in _UNDONE
+    return case.state in _UNDO_BEGAN or draft.survey.action_state(ident) in _UNDONE
 
 
 def _check_quarantined(draft: Draft, case: Case) -> None:

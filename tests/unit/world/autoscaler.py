@@ -349,7 +349,7 @@ class Autoscaler:
         actor = play.actor
         actor.late = False
         if name == "scaling_action" and args["state"] == "started":
-            actor.ident = answer["name"]
+            actor.ident, actor.plan = answer["name"], None
             actor.shown.clear()
             actor.looked_at = None
             if answer["resumed"]:
@@ -359,6 +359,7 @@ class Autoscaler:
             self.count(f"plan {answer['plan']['code']}")
         elif name == "scaling_reconcile" and args["state"] == "compared":
             self.site.checks.rebuilding &= args["vms"] is None
+            actor.plan = answer["plan"]
             for finding in answer["findings"]:
                 self.count(f"found {finding['kind']}")
         elif name == "scaling_action" and args["state"] in ENDS:

@@ -31,7 +31,7 @@ class Violation(AssertionError):
 class Actor:
     """A play, as far as the checks have to know it.
 
-    :ivar served: addresses in service when it last looked at the pool, and those that it has enabled since (``own``).
+    :ivar served: addresses in service when it last looked at the pool, and those that it has enabled since.
     :ivar version: of the site when it last looked at the pool.
     :ivar looked_at: when it looked first; a protection that came later cannot be respected.
     :ivar late: it was stopped until its lock ran out, and has not come to a journal entry since.
@@ -44,7 +44,6 @@ class Actor:
     ident: str = ""
     served: set[str] = dataclasses.field(default_factory=set)
     gone: set[str] = dataclasses.field(default_factory=set)
-    own: set[str] = dataclasses.field(default_factory=set)
     version: int = -1
     looked_at: float | None = None
     shown: set[str] = dataclasses.field(default_factory=set)
@@ -100,8 +99,7 @@ class Checks:
         if actor.looked_at is None:
             actor.looked_at = self.site.clock()
         if call == "pool_info":
-            actor.served, actor.gone, actor.own = self.site.serving(), set(), set()
-            actor.version = version
+            actor.served, actor.gone, actor.version = self.site.serving(), set(), version
 
     # ---- vCenter
 
@@ -129,9 +127,16 @@ class Checks:
         self.ask(10, not self._protected(vm.address, actor), f"{vm.name} {what}, and it is protected")
 
     def _protected(self, address: str, actor: Actor) -> bool:
-        """Protected since before the play looked."""
+        """Protected since before the play looked. What a launch undoes of its own is no victim."""
+        if self._undoes(address, actor):
+            return False
         since = [float(vm.marks["protected_at"]) for vm in self._at(address) if vm.marks.get("protected")]
         return bool(since) and actor.looked_at is not None and since[0] < actor.looked_at
+
+    def _undoes(self, address: str, actor: Actor) -> bool:
+        """Whether *actor* itself launches whoever is there, in this run or in one that was cut off."""
+        own = {row["name"] for row in (actor.plan or {}).get("launches") or ()}
+        return any(vm.name in own for vm in self._at(address))
 
     def _at(self, address: str) -> list[Vm]:
         return [vm for vm in self.site.vms.values() if vm.address == address]
@@ -154,7 +159,6 @@ class Checks:
 
     def enabled(self, member: PoolMember) -> None:
         if self.actor is not None:
-            self.actor.own |= {member.address} - self.actor.served
             self.actor.served.add(member.address)
             self.actor.gone.discard(member.address)
 
@@ -165,7 +169,7 @@ class Checks:
         vms = self._at(member.address)
         protected = self._protected(member.address, actor)
         self.ask(10, not protected, f"{[vm.name for vm in vms]} disabled, and it is protected")
-        if member.address in actor.own or member.address not in actor.served:
+        if self._undoes(member.address, actor) or member.address not in actor.served:
             actor.served.discard(member.address)
             return  # an undo of its own launch, or a member that did not serve when the play looked
         actor.gone.add(member.address)

@@ -395,6 +395,24 @@ def test_a_drained_member_that_cannot_be_put_back_leaves_after_its_grace(scene_o
     assert not any(launch.name == "web-1" for launch in found.launches)
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["cut off", "ledger lost"])
+def test_who_is_enabled_in_the_pool_has_passed_its_gate_and_is_not_taken_back(scene: Scene, known: bool) -> None:
+    """A fleet that is sick for a moment, met with a ledger that says little, is not undone at once (invariants 2, 5)."""
+    scene.serving(1, 2)
+    for row in scene.pool[-2:]:
+        row.update(availability="offline", in_service=False)
+    for row in scene.rows:
+        row["state"] = "launching"
+    if not known:
+        scene.rows.clear()
+        scene.leases.clear()
+    found = scene.look()
+    assert (found.launches, found.retire) == ((), ())
+    states = {row["name"]: (row["state"], row["unhealthy_since"]) for row in found.states}
+    assert states == {"web-1": ("in_service", NOW), "web-2": ("in_service", NOW)}
+    assert known or [row["state"] for row in found.adopt] == ["in_service", "in_service"]
+
+
 def test_addresses_that_two_have_are_for_people(scene: Scene) -> None:
     """Invariant 3: whoever is taken away could be the one that serves."""
     scene.serving(1)
