@@ -397,7 +397,7 @@ def test_a_drained_member_that_cannot_be_put_back_leaves_after_its_grace(scene_o
 
 @pytest.mark.parametrize("known", [True, False], ids=["cut off", "ledger lost"])
 def test_who_is_enabled_in_the_pool_has_passed_its_gate_and_is_not_taken_back(scene: Scene, known: bool) -> None:
-    """A fleet that is sick for a moment, met with a ledger that says little, is not undone at once (invariants 2, 5)."""
+    """A fleet that is sick for a moment, met with a ledger that says little, is not undone at once (invariant 2)."""
     scene.serving(1, 2)
     for row in scene.pool[-2:]:
         row.update(availability="offline", in_service=False)
