@@ -218,9 +218,12 @@ def test_exhausted_pool_leaves_the_action_to_the_play(play):
 
 
 def test_a_killed_play_goes_on_with_the_same_names_and_addresses(play):
-    """T4, invariant 7: the second run of the same action plans and leases what the first one did."""
+    """T4, invariants 6 and 7: who takes the action over plans and leases what the first play did."""
     first = play.run(OUT, count=2)
-    again = play.run(OUT.replace("state: started", "state: started, name: web-1") + SUCCEED, count=2)
+    by_name = OUT.replace("state: started", "state: started, name: web-1")
+    play.run(by_name, count=2, ok=False)
+    assert "to go on with that action at once, start it by its name with takeover" in play.output
+    again = play.run(by_name.replace("name: web-1", "name: web-1, takeover: true") + SUCCEED, count=2)
     assert again["started"]["resumed"] is True
     assert again["decided"]["resumed"] is True
     assert again["planned"]["vms"] == first["planned"]["vms"]

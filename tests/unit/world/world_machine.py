@@ -281,6 +281,7 @@ class WorldMachine(RuleBasedStateMachine):
         self.site.faults.waiting = {call: kind for call, kind in self.site.faults.waiting.items() if kind != "stale"}
         self.world.lose_ledger()
         self.world.alerts.firing.clear()
+        self.world.alerts.resolved.clear()
         self.world.count("ledger lost")
 
     # ---- what has to hold
