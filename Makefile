@@ -81,8 +81,9 @@ unit: setup ## Unit tests, property tests, the exhaustive model
 contract: setup ## The lab's parts against clients that we did not write
 	$(PYTEST) tests/contract $(PYTEST_ARGS)
 
-integration: setup ## Every module and the receiver against real parts
-	$(PYTEST) tests/integration tests/e2e $(PYTEST_ARGS)
+# Two workers, a file at a time, as most of them wait more than they work; the longest come first.
+integration: setup ## Every module, the receiver and the playbooks against real parts
+	$(PYTEST) tests/e2e tests/integration -n 2 --dist loadfile --no-loadscope-reorder --durations=10 $(PYTEST_ARGS)
 
 test-nightly: setup ## What takes long: 2,000 examples of the state machine, all orders of two controllers, Prometheus 3
 	$(PYTEST) tests -m nightly $(PYTEST_ARGS)

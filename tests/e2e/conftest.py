@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One lab for all tests of this folder, and a way to run playbooks as a person does."""
+"""One lab for all tests of this folder in a worker, and a way to run playbooks as a person does."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ import pytest
 import yaml
 from e2e.outside import Outside, get_text
 
-from lab.settings import BASE_MEMBERS, REPO, Settings
+from lab.settings import REPO, Settings
 from lab.supervisor import Lab
 
 INVENTORY = REPO / "inventories" / "lab" / "hosts.yml"
+FIRST_LAB = 6  # of pytest-xdist's first worker, or without workers
 
 
 @dataclasses.dataclass
@@ -33,18 +34,20 @@ class Run:
 
 
 class Site(Outside):
-    """The running lab, and the folder of group files that its playbooks read."""
+    """A running lab, and the folder of group files that its playbooks read."""
 
     get = staticmethod(get_text)
 
-    def __init__(self, description: dict[str, Any], groups: Path) -> None:
+    def __init__(self, settings: Settings, description: dict[str, Any], groups: Path) -> None:
         super().__init__(description)
+        self.settings = settings
         self.description = description
         self.groups = groups
+        self.base = set(settings.base_members.values())
 
     def write_group(self, changes: dict[str, Any] | None = None, name: str = "web") -> dict[str, Any]:
         """A group's file: the lab's web group with changes a level deep (a None removes the key)."""
-        spec = Settings.from_environment().group_spec(changes, name)
+        spec = self.settings.group_spec(changes, name)
         (self.groups / f"{name}.yml").write_text(yaml.safe_dump(spec, sort_keys=False))
         return spec
 
@@ -54,8 +57,9 @@ class Site(Outside):
         if group:
             extra["group"] = group
         command = ["ansible-playbook", f"onprem.autoscale.{name}", "-i", str(INVENTORY), "-e", json.dumps(extra)]
+        environment = {**os.environ, **self.settings.environment}
         result = subprocess.run(
-            [*command, *arguments], capture_output=True, text=True, check=False, timeout=200, cwd=REPO
+            [*command, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=200, cwd=REPO
         )
         return Run(result.returncode, result.stdout + result.stderr)
 
@@ -95,31 +99,24 @@ class Site(Outside):
 
 def launched(site: Site) -> set[str]:
     """Names of the VMs that we made."""
-    return set(site.vms()) - {*BASE_MEMBERS, "web-golden"}
+    return set(site.vms()) - {*site.settings.base_members, "web-golden"}
 
 
 @pytest.fixture(scope="session")
-def running_lab() -> Iterator[dict[str, Any]]:
-    """The lab with short clone and boot times, in a folder of its own."""
-    folder = REPO / "build" / "lab-e2e"
-    os.environ["LAB_DIR"] = str(folder)
-    settings = dataclasses.replace(Settings.from_environment(), folder=folder, clone_s=1.0, boot_s=1.0)
+def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A lab of this worker's own with short clone and boot times, and group web enabled in it."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    settings = Settings.numbered(FIRST_LAB + worker, clone_s=1.0, boot_s=1.0)
     lab = Lab(settings, say=lambda text: None)
     lab.down(quiet=True)
-    description = lab.up()
-    yield description
-    lab.down(quiet=True)
-    del os.environ["LAB_DIR"]
-
-
-@pytest.fixture(scope="session")
-def configured(running_lab: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """The lab with group web enabled."""
-    site = Site(running_lab, tmp_path_factory.mktemp("scaling_groups"))
-    site.write_group()
-    run = site.playbook("configure")
-    assert run.rc == 0, run.output
-    return site
+    site = Site(settings, lab.up(), tmp_path_factory.mktemp("scaling_groups"))
+    try:
+        site.write_group()
+        run = site.playbook("configure")
+        assert run.rc == 0, run.output
+        yield site
+    finally:
+        lab.down(quiet=True)
 
 
 @pytest.fixture

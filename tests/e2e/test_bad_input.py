@@ -23,7 +23,7 @@ def refused(site, run, *words: str) -> None:
     ("changes", "words"),
     [
         ({"size": {"min": 5, "max": 4}}, ("size.min", "5", "4")),
-        ({"network": {"start": "10.9.9.1", "end": "10.9.9.9"}}, ("network.start", "10.9.9.1", "127.0.48.0/24")),
+        ({"network": {"start": "10.9.9.1", "end": "10.9.9.9"}}, ("network.start", "10.9.9.1", ".0/24")),
         ({"policies": [{"type": "forecast"}]}, ("forecast", "reserved")),
     ],
 )
@@ -60,11 +60,12 @@ def test_a_thing_that_does_not_exist(site, changes, words):
 
 def test_a_full_address_pool(site):
     """A8: an address that answers is never given out, so two members find one address: refused, and people are told."""
-    site.write_group({"network": {"start": "127.0.48.220", "end": "127.0.48.221"}})
+    first, last = f"{site.settings.subnet}.220", f"{site.settings.subnet}.221"
+    site.write_group({"network": {"start": first, "end": last}})
     before = site.snapshot()
-    with socket.create_server(("127.0.48.221", 9100)):
+    with socket.create_server((last, 9100)):
         run = site.playbook("scale_out", count=2, ignore_cooldown=True)
-    refused(site, run, "127.0.48.220-127.0.48.221", "1 free, 2 needed", "127.0.48.221", "network.end")
+    refused(site, run, f"{first}-{last}", "1 free, 2 needed", last, "network.end")
     assert site.snapshot() == before
     assert "AutoscaleAddressPoolEmpty" in site.get(site.description["alertmanager"]["url"] + "/api/v2/alerts")
     (event,) = site.ledger("select * from events order by id desc limit 1")

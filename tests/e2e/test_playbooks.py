@@ -10,10 +10,6 @@ from pathlib import Path
 
 from e2e.conftest import launched
 
-from lab.settings import BASE_MEMBERS
-
-BASE = set(BASE_MEMBERS.values())
-
 
 def tasks_in(output: str) -> int:
     return len(re.findall(r"^TASK \[", output, flags=re.MULTILINE))
@@ -79,7 +75,7 @@ def test_a_failed_member_is_undone_and_the_others_stay(site):
     run = site.playbook("scale_out", count=2, ignore_cooldown=True)
     assert run.rc == 0, run.output
     assert len(launched(site)) == 1
-    assert len(set(site.members()) - BASE) == 1
+    assert len(set(site.members()) - site.base) == 1
     assert len(site.ledger("select address from leases")) == 1
     (event,) = site.ledger("select * from events order by id desc limit 1")
     assert (event["code"], event["result"], event["count_after"]) == ("partial", "succeeded", 3)

@@ -12,10 +12,6 @@ import pytest
 from e2e import by_hand
 from e2e.conftest import Site, launched
 
-from lab.settings import BASE_MEMBERS
-
-BASE = set(BASE_MEMBERS.values())
-
 
 def converged(site: Site, made: int) -> set[str]:
     """*made* members of ours that vCenter, BIG-IP, the target file and the ledger agree on; their names."""
@@ -25,9 +21,9 @@ def converged(site: Site, made: int) -> set[str]:
     assert len(names) == made, names
     assert {vm["power"] for vm in vms.values()} <= {"poweredOn"}
     members = site.members()
-    assert set(members) == BASE | addresses
+    assert set(members) == site.base | addresses
     assert {row["session"] for row in members.values()} == {"monitor-enabled"}
-    assert site.targets() - {f"{address}:9100" for address in BASE} == {f"{address}:9100" for address in addresses}
+    assert site.targets() - {f"{address}:9100" for address in site.base} == {f"{address}:9100" for address in addresses}
     leases = site.ledger("select member, address from leases")
     assert {(row["member"], row["address"]) for row in leases} == {(name, vm["ip"]) for name, vm in vms.items()}
     assert site.ledger("select * from locks") == []
@@ -97,7 +93,9 @@ def test_a_vm_powered_off_by_hand_is_replaced_after_its_grace(grown: Site, tmp_p
 
 def test_targets_and_members_that_nobody_has_are_removed(grown: Site, tmp_path: Path):
     """The leak report counts them; what is not ours stays and is only reported."""
-    by_hand.add_target(grown.target_file, "127.0.48.229:9100", group="web", member="web-gone", action="web-0")
+    by_hand.add_target(
+        grown.target_file, f"{grown.settings.subnet}.229:9100", group="web", member="web-gone", action="web-0"
+    )
     deadline_found = None
     for _attempt in range(10):  # until Prometheus has read the file
         deadline_found = report(grown, tmp_path, "--check")
@@ -163,7 +161,7 @@ def test_launches_that_fail_open_the_breaker(site: Site, tmp_path: Path):
     assert kept["state"] == "quarantined"
     assert kept["note"]
     assert launched(site) == {kept["name"]}
-    assert set(site.members()) == BASE
+    assert set(site.members()) == site.base
     run = site.playbook("scale_out", ignore_cooldown=True)
     assert "breaker_open" in run.output, run.output
     assert "breaker open" in site.playbook("status").output

@@ -18,6 +18,8 @@ from .process import LabError, Part, answers, port_holder
 from .settings import REPO, Settings
 from .tls import make_tls
 
+#: A process that has just been killed may hold its sockets until the last of its threads has ended, in seconds.
+PORTS_FREE_S = 3.0
 ORDER = ("vcenter", "bigip", "alertmanager", "prometheus")
 BINARIES = ("prometheus", "promtool", "alertmanager", "amtool")
 
@@ -83,9 +85,12 @@ class Lab:
         ]
 
     def _check_ports(self) -> None:
-        taken = {name: holder for name, port in self.settings.ports().items() if (holder := port_holder(port))}
-        if taken:
-            ports = self.settings.ports()
+        ports = self.settings.ports()
+        deadline = time.monotonic() + PORTS_FREE_S
+        while taken := {name: holder for name, port in ports.items() if (holder := port_holder(port))}:
+            if time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
             lines = [f"  {name}: port {ports[name]} is held by {holder}" for name, holder in taken.items()]
             raise LabError("these ports of the lab are taken; stop the other process first:\n" + "\n".join(lines))
 

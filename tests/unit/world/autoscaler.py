@@ -300,7 +300,9 @@ class Autoscaler:
     def _beat(self, seconds: float) -> None:
         """What the heartbeats of the plays do while *seconds* pass."""
         for play in self.plays:
-            if play.state == "running" and play.actor.ident and play.epoch == self.epoch and play.event == {}:
+            # A reconcile that has carried an action on has its end in hand, and works on its own action.
+            ended = play.event.get("action") == play.actor.ident
+            if play.state == "running" and play.actor.ident and play.epoch == self.epoch and not ended:
                 now = self.site.clock() + seconds
                 values = {"heartbeat_at": now, "expires_at": now + TTL_S}
                 where = (tables.locks.c.action == play.actor.ident, tables.locks.c.owner == play.actor.owner)

@@ -19,7 +19,7 @@ Steps = t.Generator[str, None, Row]
 
 @dataclasses.dataclass
 class PoolMember:
-    """A member of the pool; ``up`` false is forced offline."""
+    """A member of the pool; ``up`` false is forced offline, ``late`` is put there by a play without its lock."""
 
     address: str
     enabled: bool
@@ -27,6 +27,7 @@ class PoolMember:
     up: bool = True
     connections: int = 0
     description: str = ""
+    late: bool = False
 
 
 class FakePool:
@@ -86,7 +87,11 @@ class FakePool:
             if member is None:
                 self.checks.joins(row["address"])
                 self.pool[row["address"]] = PoolMember(
-                    row["address"], enabled=False, since=self.clock(), description=row.get("description", "")
+                    row["address"],
+                    enabled=False,
+                    since=self.clock(),
+                    description=row.get("description", ""),
+                    late=self.checks.late,
                 )
             elif not member.up:
                 self.checks.writes(f"bring up {row['address']}")
@@ -130,7 +135,7 @@ class FakePool:
         for member in there:
             if member.address in self.pool:
                 self.checks.disables(member)
-                member.connections, member.up = 0, False
+                member.connections, member.up, member.enabled = 0, False, False  # whoever enabled it meanwhile
         if there:
             yield "members are forced offline"
         self.faults.answer(kind, "drain")

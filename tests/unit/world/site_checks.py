@@ -123,7 +123,7 @@ class Checks:
         """Invariant 4: drained and removed before. Invariant 10: never one that is protected."""
         actor = self.writes(f"{vm.name} {what}")
         member = self.site.pool.get(vm.address)
-        self.ask(4, member is None, f"{vm.name} {what}, and {vm.address} is a member of the pool")
+        self.ask(4, member is None or member.late, f"{vm.name} {what}, and {vm.address} is a member of the pool")
         self.ask(10, not self._protected(vm.address, actor), f"{vm.name} {what}, and it is protected")
 
     def _protected(self, address: str, actor: Actor) -> bool:
@@ -157,7 +157,13 @@ class Checks:
         self.ask(5, gated, f"{member.address} is enabled and its VM has passed no gate")
         self.ask(5, self.site.availability(member) == "available", f"{member.address} is enabled and not available")
 
+    @property
+    def late(self) -> bool:
+        """Whether who acts has lost its lock: it does the rest of its module, and nobody can know of that."""
+        return self.actor is not None and self.actor.late
+
     def enabled(self, member: PoolMember) -> None:
+        member.late = self.late
         if self.actor is not None:
             self.actor.served.add(member.address)
             self.actor.gone.discard(member.address)
@@ -184,7 +190,7 @@ class Checks:
         self.writes(f"{member.address} leaves the pool")
         self.ask(10, member.address not in self.site.base_healthy, f"base member {member.address} removed")
         alive = [vm for vm in self._at(member.address) if self.site.serves(vm.address) and not vm.touched]
-        self.ask(4, not alive or not member.enabled, f"{member.address} removed while it is enabled")
+        self.ask(4, not alive or not member.enabled or member.late, f"{member.address} removed while it is enabled")
 
     # ---- always
 
