@@ -83,11 +83,14 @@ class Locks(Store):
 
     @staticmethod
     def _check_attempt(connection: sa.Connection, ident: str, attempt: int, lock: Row | None, same_play: bool) -> None:
-        highest = connection.scalar(sa.select(tables.actions.c.attempt).where(tables.actions.c.ident == ident))
-        if highest is None or attempt > highest or (attempt == highest and same_play):
+        """What a dispatcher has launched counts before it has started: an older attempt may be the slower one."""
+        started = connection.scalar(sa.select(tables.actions.c.attempt).where(tables.actions.c.ident == ident))
+        launched = connection.scalar(sa.select(tables.work.c.attempts).where(tables.work.c.running == ident))
+        highest = max(started or 0, launched or 0)
+        if attempt >= highest and (attempt != started or same_play):
             return
         raise ConflictError(
-            f"attempt {attempt} of action {ident} comes too late: attempt {highest} was started already",
+            f"attempt {attempt} of action {ident} comes too late: attempt {highest} was launched already",
             remedy="Stop this play; the later attempt goes on with the action",
             result={"code": "stale_attempt", "lock": lock, "attempt": highest},
         )

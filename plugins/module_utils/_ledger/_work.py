@@ -166,7 +166,10 @@ class WorkQueue(Inbox):
             sequence += 1
 
     def begin_attempt(self, claim: Claim) -> Claim | None:
-        """Count one more launch of the same action, stored before the launch; ``None`` when *claim* is outdated."""
+        """Count one more launch of the same action, stored before the launch; ``None`` when *claim* is outdated.
+
+        Also ``None`` while the last attempt, of which only the other node that launched it knows, holds the lock.
+        """
         return self._update(claim, attempts=claim.attempts + 1, not_before=None)
 
     def retry_later(self, claim: Claim, not_before: float) -> Claim | None:
@@ -177,9 +180,17 @@ class WorkQueue(Inbox):
         with self._ledger.write() as connection:
             if not _is_current(self._row(connection, claim.group), claim):
                 return None
+            if claim.foreign and attempts > claim.attempts and self._is_held(connection, claim.ident):
+                return None
             self._set(connection, claim.group, attempts=attempts, not_before=not_before)
         foreign = claim.foreign and attempts == claim.attempts
         return dataclasses.replace(claim, attempts=attempts, not_before=not_before or 0.0, foreign=foreign)
+
+    def _is_held(self, connection: sa.Connection, ident: str) -> bool:
+        """Whether a run of the action *ident* shows signs of life."""
+        locks, now = tables.locks, self._ledger.clock()
+        held = sa.select(locks.c.action).where(locks.c.action == ident, locks.c.expires_at > now)
+        return connection.scalar(held) is not None
 
     def finish_work(
         self,

@@ -126,7 +126,7 @@ class Follower:
         """Store one more attempt, then launch it."""
         next_claim = await self.ledger(self._queue.begin_attempt, claim)
         if next_claim is None:
-            LOG.info("group %s: action %s has moved on without this node", claim.group, claim.ident)
+            LOG.info("group %s: action %s has moved on, or runs where it was launched", claim.group, claim.ident)
             return
         self._metrics.attempts.labels(claim.group).inc()
         job = Job(

@@ -17,7 +17,10 @@ import typing as t
 
 import pytest
 from unit.world.autoscaler import TTL_S, Autoscaler, Play
+from unit.world.site_checks import Violation
 from unit.world.world_machine import check_converged, declare
+
+from ansible_collections.onprem.autoscale.plugins.module_utils._planning import _victims
 
 KINDS = ("scale_out", "scale_in", "reconcile")
 PAIRS = list(itertools.product(KINDS[:2], KINDS))
@@ -96,6 +99,19 @@ def test_a_second_play_after_one_that_was_killed_ends_as_if_nothing_had_happened
             assert {vm.name for vm in world.site.vms.values()} == names, f"killed at {one.trail[-1]!r}"
         check(world)
         world.close()
+
+
+def test_a_victim_that_is_protected_is_seen(monkeypatch):
+    """The check of invariant 10 can fail: random histories hardly ever protect just whom a scale-in would choose."""
+    monkeypatch.setattr(_victims, "may_leave", lambda member: not (member.base or member.in_flight))
+    world = a_world()
+    for vm in world.site.vms.values():
+        vm.marks.update(protected="true", protected_at=str(world.site.clock()))
+    world.site.clock.advance(10)
+    with pytest.raises(Violation) as found:
+        world.start("scale_in").finish()
+    assert found.value.number == 10
+    world.close()
 
 
 @pytest.mark.parametrize(("first", "second"), [("scale_out", "reconcile"), ("scale_in", "scale_out")])

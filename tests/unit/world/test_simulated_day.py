@@ -15,9 +15,11 @@ import typing as t
 import pytest
 from unit.world.autoscaler import Autoscaler
 from unit.world.fake_node import Node
+from unit.world.site_checks import Violation
 from unit.world.world_machine import check_converged, declare
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._work_rows import Alert
+from ansible_collections.onprem.autoscale.plugins.module_utils._planning._breaker import Breaker
 
 DAY_S = 86_400
 
@@ -100,4 +102,16 @@ def test_a_second_series_of_failures_is_told_again():
     day.site.checks.breaker.forget()
     day.pass_by(7200, 120)
     assert (day.breaker, day.told("AutoscaleBreakerOpen")) == ("open", 2)
+    day.world.close()
+
+
+def test_a_breaker_that_never_opens_is_seen(monkeypatch):
+    """The check of invariant 8 can fail: random histories hardly ever have so many failures in one hour."""
+    monkeypatch.setattr(Breaker, "note", lambda self, *_args, **_kwargs: self)
+    day = Day(min=1, max=4, step_out=1)
+    day.site.clones_boot = False
+    with pytest.raises(Violation) as found:
+        day.pass_by(7200, 120)
+    assert found.value.number == 8
+    assert day.site.created == day.rule["failures"]
     day.world.close()

@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import ConflictError
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._work import WorkQueue
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._work_rows import Alert, reconcile_due
 
@@ -116,6 +117,42 @@ def test_a_claim_moves_from_a_silent_node_to_one(queue: WorkQueue, clock: t.Any)
     assert (again.attempts, again.foreign) == (2, False)
     assert work(queue).running == again
     assert queue.finish_work(again) is False
+
+
+def moved(queue: WorkQueue, clock: t.Any) -> tuple[t.Any, t.Any]:
+    """A claim whose first attempt node a launched, as a had it and as b has it now."""
+    queue.beat("a", 30)
+    ask(queue)
+    old = queue.begin_attempt(queue.claim("web", "out", node="a"))
+    clock.tick(31)
+    return old, queue.take_over(old, "b")
+
+
+def begin(ledger: t.Any, ident: str, attempt: int) -> None:
+    """The first journal entry of an attempt's play."""
+    ledger.start_action("web", "out", ident=ident, owner=f"host/{attempt}", attempt=attempt, ttl=120)
+
+
+def test_an_attempt_that_was_launched_counts_before_it_has_started(
+    queue: WorkQueue, ledger: t.Any, clock: t.Any
+) -> None:
+    """Invariant 6: the older play is the slower one, and would have the lock until the later one takes it away."""
+    _old, mine = moved(queue, clock)
+    assert queue.begin_attempt(mine).attempts == 2
+    with pytest.raises(ConflictError, match="attempt 1 of action web-1 comes too late: attempt 2 was launched") as late:
+        begin(ledger, mine.ident, 1)
+    assert late.value.result["code"] == "stale_attempt"
+    begin(ledger, mine.ident, 2)
+
+
+def test_what_holds_its_lock_elsewhere_is_not_launched_again(queue: WorkQueue, ledger: t.Any, clock: t.Any) -> None:
+    """Invariant 6: its play took the lock after the node that is to follow it had looked."""
+    _old, mine = moved(queue, clock)
+    begin(ledger, mine.ident, 1)
+    assert queue.begin_attempt(mine) is None
+    assert work(queue).running == mine
+    clock.tick(120)
+    assert queue.begin_attempt(mine).attempts == 2
 
 
 def test_what_is_held_back(queue: WorkQueue, ledger: t.Any, clock: t.Any) -> None:
