@@ -101,6 +101,7 @@ class Worker:
 
     def undisturbed(self, direction: str) -> list[Call]:
         """A play without a fault; the calls that it made."""
+        self._wait_until_told()
         self.proxy.clear()
         self.proxy.forget_calls()
         rc = self.play(PLAYS[direction], f"{direction}-undisturbed")
@@ -112,6 +113,10 @@ class Worker:
         until(self._steady, "a steady state", 30)
         self.ends[wanted] = self.site.state()
         return self.rows_of(direction, self.proxy.calls())
+
+    def _wait_until_told(self) -> None:
+        """A target that is only not forgotten yet counts (A5), and the group would be at its maximum."""
+        until(self.site.is_told, "Prometheus to read the file of targets", 20)
 
     def _steady(self) -> bool:
         return all(row["availability"] == "available" for row in self.site.member_rows())
@@ -135,8 +140,7 @@ class Worker:
 
     def _attempt(self, cell: Cell, result: Result) -> None:
         site, play = self.site, cell.call.play
-        # A target that is only not forgotten yet counts (A5), and the group would be at its maximum.
-        until(self.site.is_told, "Prometheus to read the file of targets", 20)
+        self._wait_until_told()
         last = self.last_event()
         self.proxy.clear()
         self.proxy.forget_calls()
