@@ -9,6 +9,7 @@ import copy
 import typing as t
 
 import pytest
+from unit.plugins.module_utils._planning.reconcile_scene import Scene
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._planning import GroupSpec, parse_spec
 
@@ -59,3 +60,15 @@ def make_group() -> t.Callable[..., dict[str, t.Any]]:
 def make_spec(make_group: t.Callable[..., dict[str, t.Any]]) -> t.Callable[..., GroupSpec]:
     """The same, parsed."""
     return lambda **changes: parse_spec(make_group(**changes))
+
+
+@pytest.fixture
+def scene(make_spec: t.Any) -> Scene:
+    """A group in order, with nobody but its base member."""
+    return Scene(make_spec())
+
+
+@pytest.fixture
+def scene_of(make_spec: t.Any) -> t.Callable[..., Scene]:
+    """The same with changes to the declaration."""
+    return lambda **changes: Scene(make_spec(**changes))
