@@ -99,9 +99,12 @@ class Locks(Store):
         """The action of *group* that still counts as running although its lock is gone or ran out."""
         running = tables.actions.c.group_name == group, tables.actions.c.state == "running"
         action = one(connection, tables.actions, *running)
-        lock = one(connection, tables.locks, tables.locks.c.group_name == group)
-        alive = action and lock and lock["action"] == action["ident"] and lock["expires_at"] > self.clock()
-        return None if alive else action
+        return None if action and self.is_held(connection, action["ident"]) else action
+
+    def is_held(self, connection: sa.Connection, ident: str) -> bool:
+        """Whether a run of the action *ident* has a lock that has not run out."""
+        lock = one(connection, tables.locks, tables.locks.c.action == ident)
+        return lock is not None and lock["expires_at"] > self.clock()
 
     def _hold(self, connection: sa.Connection, ident: str, owner: str | None = None, ttl: float | None = None) -> Row:
         """The running action *ident*, its lock prolonged by *ttl* (by default as long as last time).

@@ -180,17 +180,11 @@ class WorkQueue(Inbox):
         with self._ledger.write() as connection:
             if not _is_current(self._row(connection, claim.group), claim):
                 return None
-            if claim.foreign and attempts > claim.attempts and self._is_held(connection, claim.ident):
+            if claim.foreign and attempts > claim.attempts and self._ledger.is_held(connection, claim.ident):
                 return None
             self._set(connection, claim.group, attempts=attempts, not_before=not_before)
         foreign = claim.foreign and attempts == claim.attempts
         return dataclasses.replace(claim, attempts=attempts, not_before=not_before or 0.0, foreign=foreign)
-
-    def _is_held(self, connection: sa.Connection, ident: str) -> bool:
-        """Whether a run of the action *ident* shows signs of life."""
-        locks, now = tables.locks, self._ledger.clock()
-        held = sa.select(locks.c.action).where(locks.c.action == ident, locks.c.expires_at > now)
-        return connection.scalar(held) is not None
 
     def finish_work(
         self,

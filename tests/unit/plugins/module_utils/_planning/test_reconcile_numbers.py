@@ -8,17 +8,9 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from unit.plugins.module_utils._planning.reconcile_scene import NOW, Row, Scene, names
 
-from ansible_collections.onprem.autoscale.plugins.module_utils._planning import (
-    Breaker,
-    Controls,
-    Reconciliation,
-    reconcile,
-)
-
-NOW = 1_800_000_000.0
-Row = dict[str, t.Any]
-BASE: Row = {"address": "10.255.48.11", "port": 8080, "availability": "available", "in_service": True}
+from ansible_collections.onprem.autoscale.plugins.module_utils._planning import Breaker, Reconciliation
 
 
 def member(number: int, state: str = "in_service", how: str = "up", sick: float | None = None, **more: t.Any) -> Row:
@@ -29,31 +21,18 @@ def member(number: int, state: str = "in_service", how: str = "up", sick: float 
 def look(
     spec: t.Any, *members: Row, suspended: t.Collection[str] = (), breaker: Breaker | None = None, **sources: t.Any
 ) -> Reconciliation:
-    shown: Row = {"vms": [], "vms_again": [], "pool_members": [BASE] if spec.base_members else [], "targets": []}
-    ledger: Row = {"members": [], "leases": [], "actions": {}}
+    scene = Scene(spec)
     for row in members:
-        name, address, how = f"web-{row['number']}", f"10.255.48.{220 + row['number']}", row["how"]
-        marks = {"group": "web", "address": address, **row.get("marks", {})}
-        power = "poweredOff" if how == "off" else "poweredOn"
-        vm = {"name": name, "moid": f"vm-{name}", "address": address, "power_state": power, "marks": marks}
-        shown["vms"].append(vm)
+        number, how = row["number"], row["how"]
         since = None if row["sick"] is None else NOW - row["sick"]
-        ledger["members"].append(
-            {"name": name, "address": address, "state": row["state"], "unhealthy_since": since,
-             "quarantined_at": NOW - row["kept"] if "kept" in row else None}
-        )  # fmt: skip
-        ledger["leases"].append({"member": name, "address": address})
+        kept = NOW - row["kept"] if "kept" in row else None
+        scene.row(number, row["state"], unhealthy_since=since, quarantined_at=kept)
+        scene.vm(number, on=how != "off", **row.get("marks", {}))
         if how not in ("away", "alone"):
-            up = {"availability": "available" if how == "up" else "offline", "in_service": how == "up"}
-            shown["pool_members"].append({"address": address, "port": 8080, "session": "user-enabled", **up})
+            scene.member(number, "available" if how == "up" else "offline")
         if how != "alone":
-            shown["targets"].append({"address": f"{address}:9100", "labels": {"group": "web", "member": name}})
-    controls = Controls(frozenset(suspended), breaker or Breaker())
-    return reconcile(spec, **{**shown, "ledger": ledger, **sources}, controls=controls, now=NOW)
-
-
-def names(rows: t.Iterable[t.Any]) -> list[str]:
-    return [row.name for row in rows]
+            scene.target(number)
+    return scene.look(suspended=suspended, breaker=breaker, **sources)
 
 
 def of_kind(found: Reconciliation, kind: str) -> list[t.Any]:
