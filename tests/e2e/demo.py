@@ -59,8 +59,6 @@ class Demo:
         self.lab.down(quiet=True)
         self.description = self.connect(self.lab.up())
         self.began_measuring = time.time()
-        self.playbook("configure")
-        self.start_receiver()
         self.rate_file = self.out / "rate"
         self.stats = self.out / "load.jsonl"
         self.stats.touch()
@@ -76,6 +74,13 @@ class Demo:
         )  # fmt: skip
         self.observer = Observer(self.description, self.stats)
         self.observer.start()
+
+    def enable(self) -> None:
+        """Enable the group under load: one that is enabled idle may be asked to shrink before it ever grew."""
+        time.sleep(6)
+        self.set_rate(BUSY)
+        self.playbook("configure")
+        self.start_receiver()
 
     def connect(self, description: dict[str, Any]) -> dict[str, Any]:
         """What the playbooks and the receiver shall know of the lab, from what lab.json says."""
@@ -147,8 +152,7 @@ class Demo:
         return codes
 
     def loop(self) -> None:
-        time.sleep(6)
-        self.set_rate(BUSY)
+        self.enable()
         grown = self.wait_for("2 -> 3 -> 4, then refused at max", lambda: self.codes()[-1:] == ["at_max"])
         if grown:
             time.sleep(3)

@@ -25,7 +25,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from e2e.demo import BUSY, CALM, Demo, play
+from e2e.demo import CALM, Demo, play
 
 from lab.faults.spawn import FaultProxy
 from lab.settings import BASE_MEMBERS, REPO
@@ -141,9 +141,8 @@ class ChaosDemo(Demo):
         return events[-1:] == [code]
 
     def loop(self) -> None:
+        self.enable()
         self.flapper.start()
-        time.sleep(6)
-        self.set_rate(BUSY)
         grown = self.wait_for("4 serve, then refused at max", lambda: self.serving() == 4 and self.refused("at_max"))
         if grown:
             time.sleep(3)
