@@ -244,18 +244,18 @@ def test_metrics_have_the_names_of_node_exporter(vcenter):
     assert families["node_uname_info"].samples[0].labels["nodename"] == "base-4"
     assert abs(families["node_time_seconds"].samples[0].value - time.time()) < 2
     begin, start = sum(modes.values()), time.monotonic()
-    time.sleep(1)
+    time.sleep(3)
     passed = sum(cpu(vcenter, "127.0.47.14")[0].values()) - begin
-    assert passed == pytest.approx(time.monotonic() - start, abs=0.2)
+    assert passed == pytest.approx(time.monotonic() - start, abs=1)
 
 
 def test_slow_request_streams(vcenter):
-    url = f"http://127.0.47.14:{vcenter.guest_port}/slow?seconds=0.6"
+    url = f"http://127.0.47.14:{vcenter.guest_port}/slow?seconds=3"
     begin = time.monotonic()
-    with urllib.request.urlopen(url, timeout=5) as response:
+    with urllib.request.urlopen(url, timeout=15) as response:
         first = response.readline()
-        assert time.monotonic() - begin < 0.5
+        assert time.monotonic() - begin < 2.5
         rest = response.read()
     assert first.startswith(b"base-4")
     assert rest.endswith(b"done\n")
-    assert time.monotonic() - begin >= 0.6
+    assert time.monotonic() - begin >= 3

@@ -28,11 +28,11 @@ def test_twelve_steps_of_a_clones_life(site: Site, vcenter: VCenter) -> None:
     assert planned["diff"]["before"] == {f"web-{n}": {"state": "absent"} for n in (1, 2, 3)}
     assert "web-1" not in vcenter.vms()
 
-    started = time.monotonic()
     made = site.clone(args, diff=True)
     assert made["changed"], made
     assert made["failed_vms"] == []
-    assert time.monotonic() - started < 4, "three clones of 1 s ran one after the other"
+    starts = [row["created"] for row in made["vms"]]
+    assert max(starts) - min(starts) < 1, "three clones of 1 s ran one after the other"
     assert made["diff"] == planned["diff"], "check mode promised something else"
     assert made["diff"]["after"]["web-2"] == {
         "state": "present",
@@ -136,19 +136,16 @@ def test_two_runs_race_for_one_name(site: Site, vcenter: VCenter) -> None:
 
 def test_clones_in_flight_are_bounded(site: Site, vcenter: VCenter) -> None:
     """max_in_flight: six clones of 1 s, two at a time, take at least three times 1 s."""
-    started = time.monotonic()
     result = site.clone(site.args(6, max_in_flight=2))
     assert not result["failed"], result
     starts = sorted(row["created"] for row in result["vms"])
     assert starts[-1] - starts[0] >= 1.8
-    assert time.monotonic() - started < 9
 
 
 def test_wait_false_sends_all_off(site: Site, vcenter: VCenter) -> None:
     """wait: false returns with the tasks running; the same call later finds the VMs ready."""
-    started = time.monotonic()
     result = site.clone(site.args(2, wait=False))
-    assert time.monotonic() - started < 1.5
+    assert "ready" not in {row["phase"] for row in result["vms"]}
     assert result["changed"]
     assert not result["failed"]
     done = site.clone(site.args(2))

@@ -49,14 +49,14 @@ def test_a_refused_port_answers_only_when_that_is_asked(closed_port: int) -> Non
 def test_silence_is_no_answer_and_costs_one_timeout(silent_port: int) -> None:
     """All ports at once: the time is that of one."""
     began = time.monotonic()
-    assert answers("127.0.0.1", ["tcp_open", "tcp_refused"], [silent_port], 0.3) is None
-    assert 0.2 < time.monotonic() - began < 1.5
+    assert answers("127.0.0.1", ["tcp_open", "tcp_refused"], [silent_port] * 40, 0.3) is None
+    assert 0.2 < time.monotonic() - began < 10, "one after the other takes 12 s"
 
 
 def test_an_answer_does_not_wait_for_the_others(make_server: t.Any, silent_port: int) -> None:
     began = time.monotonic()
-    assert answers("127.0.0.1", ["tcp_open"], [silent_port, make_server().port], 5)
-    assert time.monotonic() - began < 2
+    assert answers("127.0.0.1", ["tcp_open"], [silent_port, make_server().port], 30)
+    assert time.monotonic() - began < 15
 
 
 def test_nobody_is_asked_without_methods(closed_port: int) -> None:
@@ -92,7 +92,7 @@ def test_a_port_that_answers_ends_the_ping(fake_ping: t.Any, make_server: t.Any)
     fake_ping("exec sleep 30")
     began = time.monotonic()
     assert answers("127.0.0.1", ["ping", "tcp_open"], [make_server().port], 1)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
 
 
 def test_no_route_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_one_member_s_failure_touches_no_other(make_server: t.Any) -> None:
     bad, fine = run_gates(members, [http(good.port)], timeout=0.4, interval=0.05)
     assert (bad.passed, fine.passed) == (False, True)
     assert fine.seconds < bad.seconds
-    assert 0.3 < bad.seconds < 2
+    assert 0.3 < bad.seconds < 10
     assert bad.msg.startswith("web-3 (127.0.0.3) did not pass within 0.")
     assert f"http {good.port} /: connection refused" in bad.msg
     row = bad.as_dict()
@@ -55,7 +55,7 @@ def test_members_are_asked_in_parallel(silent_port: int) -> None:
     members = [{"name": f"web-{number}", "address": "127.0.0.1"} for number in range(20)]
     began = time.monotonic()
     results = run_gates(members, [{"type": "tcp", "port": silent_port, "timeout": 1}], timeout=0.5, interval=0.1)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 9, "one after the other takes 10 s"
     assert not any(result.passed for result in results)
 
 
