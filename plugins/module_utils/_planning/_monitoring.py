@@ -126,7 +126,7 @@ def _rule(spec: GroupSpec, policy: Policy, direction: str) -> dict[str, t.Any]:
         "description": f'Highest value: {{{{ $value | printf "%.1f" }}}} %. The group scales {direction} within '
         f"{spec.size.min} to {spec.size.max} members.",
         "runbook": f"The autoscaler answers this alert by itself. Where it lasts, read the group's last events: "
-        f"ansible-playbook onprem.autoscale.status -e autoscale_group={spec.name}",
+        f"ansible-playbook onprem.autoscale.status -e group={spec.name}",
     }
     if spec.monitoring.runbook_url:
         annotations["runbook_url"] = spec.monitoring.runbook_url
