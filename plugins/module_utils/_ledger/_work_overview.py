@@ -50,22 +50,32 @@ def around(connection: sa.Connection, now: float) -> Around:
 
 def overview(connection: sa.Connection, now: float) -> Overview:
     """What the metrics show, at *now*."""
-    locks, breakers, members = tables.locks, tables.breakers, tables.members
+    locks, breakers, leases = tables.locks, tables.breakers, tables.leases
     count = sa.func.count().label("count")
-    quarantined = (
-        sa.select(members.c.group_name, count).where(members.c.state == "quarantined").group_by(members.c.group_name)
-    )
+    members = _members(connection)
+    leased = connection.execute(sa.select(leases.c.group_name, count).group_by(leases.c.group_name))
     return Overview(
         controllers=tuple(sorted(living_nodes(connection, now))),
         locks={row.group_name: row.expires_at for row in connection.execute(sa.select(locks))},
         breakers={row.group_name: row.state for row in connection.execute(sa.select(breakers))},
         suspended=_suspended(connection),
-        quarantined={row.group_name: row.count for row in connection.execute(quarantined)},
+        quarantined={group: states["quarantined"] for group, states in members.items() if "quarantined" in states},
         reconciled={
             row.group_name: Reconciled(row.at, _kinds(row.findings), _numbers(row.leaked))
             for row in connection.execute(sa.select(tables.reconciliations))
         },
+        members=members,
+        leases={row.group_name: row.count for row in leased},
     )
+
+
+def _members(connection: sa.Connection) -> dict[str, dict[str, int]]:
+    """How many of each group are in each state."""
+    columns = tables.members.c["group_name", "state"]
+    found: dict[str, dict[str, int]] = collections.defaultdict(dict)
+    for row in connection.execute(sa.select(*columns, sa.func.count().label("count")).group_by(*columns)):
+        found[row.group_name][row.state] = row.count
+    return dict(found)
 
 
 def _kinds(findings: t.Iterable[t.Mapping[str, t.Any]] | None) -> dict[str, int]:

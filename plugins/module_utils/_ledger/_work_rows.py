@@ -139,6 +139,8 @@ class Overview:
     suspended: t.Mapping[str, frozenset[str]]
     quarantined: t.Mapping[str, int]
     reconciled: t.Mapping[str, Reconciled]
+    members: t.Mapping[str, t.Mapping[str, int]] = dataclasses.field(default_factory=dict)  # group -> state -> how many
+    leases: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -195,6 +195,7 @@ class Dispatcher:
         overview = await self._follower.ledger(self._queue.overview)
         self._metrics.show(works)
         self._metrics.show_overview(known, overview, self._clock())
+        self._metrics.show_sizes(known, self._groups.bounds, overview)
         self._metrics.groups_broken.set(self._groups.broken)
 
     async def _seed_reconciles(self, known: t.Mapping[str, bool], works: t.Sequence[GroupWork]) -> None:

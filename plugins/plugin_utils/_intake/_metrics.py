@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ...module_utils._ledger._work_rows import DIRECTIONS, GroupWork, Overview
+from ._groups import Bounds
 from ._libraries import prometheus_client
 
 if t.TYPE_CHECKING:
@@ -19,6 +20,8 @@ if t.TYPE_CHECKING:
 _PREFIX = "onprem_autoscale"
 _BREAKER = {"closed": 0, "open": 1, "probing": 2}
 _PROCESSES = ("launch", "terminate", "replace")
+#: States of members that have (or are getting) a VM.
+_OWNED = ("planned", "launching", "in_service", "draining", "failed", "quarantined")
 _LEAKS = ("vms", "members", "targets", "leases")
 _SECONDS_OF_ACTIONS = (10, 30, 60, 120, 180, 300, 600, 1200, 2400)
 
@@ -64,6 +67,12 @@ class Metrics:
         self.breaker = self._gauge("breaker_state", "0 closed, 1 open, 2 probing", "group")
         self.suspended = self._gauge("process_suspended", "1 = suspended by hand", "group", "process")
         self.quarantined = self._gauge("members_quarantined", "Failed VMs kept for diagnosis", "group")
+        self.enabled = self._gauge("group_enabled", "1 = declared and enabled", "group")
+        self.size_min = self._gauge("group_size_min", "Members at least, as declared", "group")
+        self.size_max = self._gauge("group_size_max", "Members at most, as declared", "group")
+        self.members = self._gauge("group_members", "Members by state; base = made by people", "group", "state")
+        self.addresses = self._gauge("group_addresses", "Addresses that the pool can give out", "group")
+        self.leased = self._gauge("group_addresses_leased", "Addresses that members have", "group")
         self.reconciled = self._gauge(
             "reconcile_last_run_timestamp_seconds", "When the group was last reconciled; 0 = never", "group"
         )
@@ -114,6 +123,22 @@ class Metrics:
                 self.leaked.labels(group, what).set(last.leaked.get(what, 0) if last else 0)
             for kind, count in last.findings.items() if last else ():
                 self.findings.labels(group, kind).set(count)
+
+    def show_sizes(self, known: t.Mapping[str, bool], bounds: t.Mapping[str, Bounds], overview: Overview) -> None:
+        """Set what the groups are allowed and what they have."""
+        for gauge in (self.enabled, self.size_min, self.size_max, self.members, self.addresses, self.leased):
+            gauge.clear()
+        for group, enabled in known.items():
+            self.enabled.labels(group).set(enabled)
+        for group, bound in bounds.items():
+            self.size_min.labels(group).set(bound.min)
+            self.size_max.labels(group).set(bound.max)
+            self.members.labels(group, "base").set(bound.base)
+            self.addresses.labels(group).set(bound.addresses)
+        for group in sorted({*bounds, *overview.members, *overview.leases}):
+            self.leased.labels(group).set(overview.leases.get(group, 0))
+            for state in _OWNED:
+                self.members.labels(group, state).set(overview.members.get(group, {}).get(state, 0))
 
     def render(self) -> bytes:
         """The text format of Prometheus."""

@@ -188,5 +188,7 @@ def test_overview(queue: WorkQueue, ledger: t.Any, clock: t.Any) -> None:
     assert found.controllers == ("a",)
     assert found.locks == {"web": clock.now + 60}
     assert found.quarantined == {"web": 1}
+    assert found.members == {"web": {"quarantined": 1}}
+    assert found.leases == {}
     last = found.reconciled["web"]
     assert (last.at, last.findings, last.leaked) == (clock.now, {"vm_unknown": 2}, leaked)
