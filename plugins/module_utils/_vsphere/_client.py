@@ -152,6 +152,8 @@ class Client:
         self._sleep = sleep
         self._instance: t.Any = None
         self.content: t.Any = None
+        #: Logins after the first; a view or a page of an answer does not outlive the session that it was made in.
+        self.renewals = 0
 
     def __enter__(self) -> Client:
         self.connect()
@@ -263,6 +265,7 @@ class Client:
         settings = self.settings
         try:
             self.content.sessionManager.Login(settings.username, settings.password, None)
+            self.renewals += 1
         except vmodl.MethodFault as error:
             raise self._expired(what) from error
         except Exception as error:

@@ -21,6 +21,9 @@ from ._client import Client, FaultError, vim, vmodl
 
 #: All keys that this collection writes into ``config.extraConfig`` start so.
 MARK_PREFIX = "onprem.autoscale."
+#: A reading is begun anew so often, at most, because its session ended in the middle of it.
+RENEWALS = 3
+T = t.TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,9 @@ class Inventory:
 
         :param wanted: type (like ``vim.Datastore``) to property paths; ``name`` and ``parent`` are always read.
         """
+        return _with_paths(self._in_one_session(lambda: self._scan(wanted, root)))
+
+    def _scan(self, wanted: t.Mapping[t.Any, t.Sequence[str]], root: t.Any) -> list[tuple[t.Any, dict[str, t.Any]]]:
         kinds = list(wanted)
         view = self.client.call(
             "open a view of the inventory",
@@ -187,11 +193,10 @@ class Inventory:
                     for kind, paths in wanted.items()
                 ],
             )
-            found = self._retrieve(filters)
+            return self._retrieve(filters)
         finally:
             with contextlib.suppress(AutoscaleError):  # it ends with the session; what was read is not worse for it
                 self.client.call("close a view of the inventory", view.DestroyView)
-        return _with_paths(found)
 
     def read(self, refs: t.Sequence[t.Any], paths: t.Mapping[t.Any, t.Sequence[str]]) -> dict[str, dict[str, t.Any]]:
         """Properties of the objects *refs* by managed object id, in one call; objects that are gone are left out."""
@@ -205,7 +210,8 @@ class Inventory:
                 ],
             )
             try:
-                return {ref._GetMoId(): properties for ref, properties in self._retrieve(filters)}
+                found = self._in_one_session(lambda filters=filters: self._retrieve(filters))
+                return {ref._GetMoId(): properties for ref, properties in found}
             except FaultError as error:
                 gone = getattr(error.fault, "obj", None)
                 moid = gone._GetMoId() if gone is not None else None
@@ -239,6 +245,18 @@ class Inventory:
         refs = [entry.ref for entry in entries if entry.kind == "VirtualMachine" and entry.name in wanted]
         hosts = {entry.moid: entry.name for entry in entries if entry.kind == "HostSystem"}
         return list(self.machines(refs).values()), hosts
+
+    def _in_one_session(self, reading: t.Callable[[], T]) -> T:
+        """What *reading* returns; begun anew when its session ended meanwhile, as views and pages end with it."""
+        left = RENEWALS
+        while True:
+            before = self.client.renewals
+            try:
+                return reading()
+            except FaultError:
+                if self.client.renewals == before or not left:
+                    raise
+                left -= 1
 
     def _retrieve(self, filters: t.Any) -> list[tuple[t.Any, dict[str, t.Any]]]:
         collector = self.client.content.propertyCollector

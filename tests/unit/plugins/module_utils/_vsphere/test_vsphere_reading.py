@@ -161,6 +161,29 @@ def test_the_view_is_closed_when_reading_fails(world: FakeVCenter) -> None:
     assert destroyed == [True]
 
 
+def test_a_session_that_ends_in_mid_reading_begins_it_anew(world: FakeVCenter) -> None:
+    """The new session has neither the view nor the next page of the old one."""
+    vm = vim.VirtualMachine("v", None)
+    first = page(found(vm, name="web-1"), token="t")
+    collector = Collector(
+        vim.fault.NotAuthenticated(), vmodl.fault.ManagedObjectNotFound(obj=vim.view.ContainerView("view-1", None)),
+        first, vim.fault.NotAuthenticated(), vmodl.fault.InvalidArgument(),
+        page(found(vm, name="web-1")),
+    )  # fmt: skip
+    destroyed: list[bool] = []
+    entries = inventory(world, collector, destroyed).scan({vim.VirtualMachine: ["name"]})
+    assert [entry.name for entry in entries] == ["web-1"]
+    assert destroyed == [True] * 3
+
+
+def test_sessions_that_always_end_are_an_error(world: FakeVCenter) -> None:
+    """Somebody ends our sessions: bounded, and what vCenter said comes through."""
+    collector = Collector(*[vim.fault.NotAuthenticated(), vmodl.fault.ManagedObjectNotFound()] * 10)
+    with pytest.raises(FaultError, match="ManagedObjectNotFound"):
+        inventory(world, collector).scan({vim.VirtualMachine: ["name"]})
+    assert collector.calls == 8
+
+
 def test_objects_that_are_gone_are_left_out(world: FakeVCenter) -> None:
     """One VM deleted in between must not fail the look at all the others."""
     here, gone = vim.VirtualMachine("vm-1", None), vim.VirtualMachine("vm-2", None)
