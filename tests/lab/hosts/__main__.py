@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``python -m lab.hosts check | key | clear | tree SUITE | up NAME NUMBER | wait NAME | off NAME | on NAME | down NAME``."""
+"""``python -m lab.hosts`` makes, boots and removes throw-away hosts; ``--help`` lists the commands."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Root file systems that hosts share as their lower layer: made once a suite by mmdebstrap, then never written again."""
+"""Root file systems that hosts share as their lower layer: made once a suite by mmdebstrap, never written again."""
 
 from __future__ import annotations
 
