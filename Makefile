@@ -60,7 +60,7 @@ bench: setup ## Clone times and overhead against a peer and the floor; build/ben
 	@$(BIN)/python tests/bench/bench.py $(BENCH)
 
 # ---- tests, from cheap to dear ----------------------------------------------------------------------------------------
-.PHONY: lint sanity docs-lint unit contract integration test test-chaos test-fast test-nightly
+.PHONY: lint sanity docs-lint unit contract integration molecule test test-chaos test-fast test-nightly
 lint: setup ## ruff, yamllint, ansible-lint (production profile), changelog, gofmt and vet
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -84,6 +84,9 @@ contract: setup ## The lab's parts against clients that we did not write
 # Two workers, a file at a time, as most of them wait more than they work; the longest come first.
 integration: setup ## Every module, the receiver and the playbooks against real parts
 	$(PYTEST) tests/e2e tests/integration -n 2 --dist loadfile --no-loadscope-reorder --durations=10 $(PYTEST_ARGS)
+
+molecule: setup ## Every role on real hosts, as root; build/molecule/summary.json (MOLECULE="--only node_exporter_default" for a part)
+	@$(BIN)/python tools/molecule.py $(MOLECULE)
 
 test-nightly: setup ## What takes long: 2,000 examples of the state machine, all orders of two controllers, Prometheus 3
 	$(PYTEST) tests -m nightly $(PYTEST_ARGS)
