@@ -29,7 +29,7 @@ def defaults() -> dict[str, t.Any]:
 @pytest.fixture(scope="session")
 def render(defaults: dict[str, t.Any]) -> t.Callable[..., list[dict[str, t.Any]]]:
     """``render(group_monitoring_x=...)``: the alert rules for the autoscaler, as the role's template says them."""
-    marks = {"variable_start_string": "[[", "variable_end_string": "]]"}
+    marks = {"variable_start_string": "<@", "variable_end_string": "@>"}
     environment = jinja2.Environment(**marks, trim_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701 (no HTML)
     environment.filters["combine"] = lambda first, second: {**first, **second}
     environment.filters["to_json"] = json.dumps
