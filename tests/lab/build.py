@@ -35,7 +35,17 @@ PROGRAMS: dict[str, tuple[Path, str, str]] = {
         LAB / "prometheus3", "github.com/prometheus/prometheus/cmd/prometheus", "remove_all_sd",
     ),
     "prometheus3/promtool": (LAB / "prometheus3", "github.com/prometheus/prometheus/cmd/promtool", "remove_all_sd"),
+    # What the role log_agent is tested with; Loki takes about 5 minutes, Promtail 3, the collector 2.
+    "loki": (LAB / "loki", "github.com/grafana/loki/v3/cmd/loki", ""),
+    "promtail": (LAB / "promtail", "github.com/grafana/loki/v3/clients/cmd/promtail", "promtail_journal_enabled"),
+    "otelcol": (LAB / "otelcol", ".", ""),
+    "otelcol-next": (LAB / "otelcol", ".", "next"),
 }  # fmt: skip
+
+# name -> C header that its build reads, Debian package of it
+HEADERS: dict[str, tuple[Path, str]] = {
+    "promtail": (Path("/usr/include/systemd/sd-journal.h"), "libsystemd-dev"),
+}
 
 
 class BuildError(RuntimeError):
@@ -60,6 +70,7 @@ def build_go(name: str) -> Path:
         wanted = _digest(module, go)
         if target.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
             return target
+        _require_header(name)
         command = [
             go,
             "build",
@@ -78,6 +89,21 @@ def build_go(name: str) -> Path:
         os.replace(fresh, target)
         stamp.write_text(wanted, encoding="utf-8")
     return target
+
+
+def _require_header(name: str) -> None:
+    """Install the C header that a program is built with, where that is possible; else say what is missing."""
+    header, package = HEADERS.get(name, (None, ""))
+    if header is None or header.exists():
+        return
+    words = f"Cannot build {name}: {header} is missing. Install {package} (apt-get install {package})."
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise BuildError(words)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
+        done = subprocess.run(["apt-get", "-q", *command], env=environment, capture_output=True, text=True, check=False)
+    if not header.exists():
+        raise BuildError(f"{words} apt-get said: {done.stderr.strip()[-500:]}")
 
 
 def _digest(module: Path, go: str) -> str:
