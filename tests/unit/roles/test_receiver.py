@@ -79,7 +79,7 @@ def test_callers_have_the_fields_that_the_receiver_takes() -> None:
     tokens = SCHEMA["properties"]["tokens"]["items"]["properties"]
     assert set(OPTIONS["receiver_tokens"]["options"]) - {"token"} == set(tokens) - {"token_file"}
     tls = SCHEMA["properties"]["tls"]["properties"]
-    assert set(OPTIONS["receiver_tls"]["options"]) - {"copy"} == set(tls)
+    assert set(OPTIONS["receiver_tls"]["options"]) - {"on_host"} == set(tls)
     clients = tls["clients"]["items"]["properties"]
     assert set(OPTIONS["receiver_tls"]["options"]["clients"]["options"]) == set(clients)
 
@@ -109,3 +109,11 @@ def test_a_restart_leaves_running_actions_alone() -> None:
     assert directives["KillMode"] == "process"
     cleaned_at_a_stop = {"PrivateTmp", "RuntimeDirectory", "RemoveIPC", "DynamicUser"}
     assert not cleaned_at_a_stop & set(directives)
+
+
+def test_no_name_is_both_registered_and_set() -> None:
+    """What was registered wins over what a task sets: a second run of the role in one play would read the wrong one."""
+    text = "\n".join(path.read_text() for path in [*ROLE.glob("tasks/*.yml"), *ROLE.glob("vars/*.yml")])
+    registered = set(re.findall(r"register: (__receiver_\w+)", text))
+    assert len(registered) > 5
+    assert not registered & set(re.findall(r"^\s*(__receiver_\w+):", text, flags=re.MULTILINE))
