@@ -38,7 +38,7 @@ from .hosts import network
 from .process import LabError, Part, answers, port_holder
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "build" / "lab" / "logstore"
+FOLDER = ROOT / "build" / "lab" / f"logstore-{network.INDEX}"
 #: What OTLP's resource attributes must be named in to become labels; README of the role log_agent has the same lines.
 LABELS = ("group", "member", "job", "unit", "tier")
 HOP_BY_HOP = {"connection", "host", "keep-alive", "transfer-encoding", "content-length"}
@@ -282,7 +282,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start all three; prints their addresses as JSON")
     up.add_argument("name")
-    up.add_argument("--port", type=int, default=3101, help="of Loki; the next three are taken too")
+    up.add_argument("--port", type=int, default=3101, help="of Loki in lab 0; the next three are taken too")
     up.add_argument("--tls", action="store_true", help="the gate speaks TLS and asks for a client certificate")
     up.add_argument("--basic", metavar="NAME:PASSWORD", help="the gate wants them")
     for name, words in (
@@ -312,7 +312,7 @@ def work(store: Store, arguments: argparse.Namespace) -> None:
         case "up":
             basic = arguments.basic
             header = f"Basic {base64.b64encode(basic.encode()).decode()}" if basic else ""
-            print(json.dumps(store.up(arguments.port, arguments.tls, header)))
+            print(json.dumps(store.up(arguments.port + 100 * network.INDEX, arguments.tls, header)))
         case "pack":
             print(json.dumps(pack(store, arguments.program, arguments.member)))
         case "package":
