@@ -81,7 +81,8 @@ class Store:
         server = ["-m", "http.server", str(port + 2), "--bind", network.GATEWAY, "--directory", str(self.files)]
         files.start([sys.executable, *server])
         self.open()
-        loki.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/ready"), 60)
+        # It takes lines at once; questions some 10 s later, as /ready would say. Nobody asks before a role has run.
+        loki.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/loki/api/v1/status/buildinfo"), 60)
         files.wait_ready(lambda: answers(f"http://{network.GATEWAY}:{port + 2}/"))
         return {
             "loki": f"http://127.0.0.1:{port}",
@@ -110,7 +111,7 @@ class Store:
 
 
 def loki_config(folder: Path, port: int) -> dict[str, Any]:
-    """The smallest that keeps lines on disk, believes each tenant's name, and is ready at once."""
+    """The smallest that keeps lines on disk, believes each tenant's name, and takes lines at once."""
     schema = {
         "from": "2024-01-01",
         "store": "tsdb",
