@@ -42,6 +42,9 @@ def begin(
             return _take(ledger, args)
         except ConflictError as error:
             lock = error.result.get("lock") or {}
+            if error.result.get("code") == "cut_off":
+                sleep(LOOK_EVERY_S)  # its lock ran out between the look and the taking: the next look finds it
+                continue
             if error.result.get("code") != "locked":
                 raise
             if first_beat is None:
@@ -75,6 +78,7 @@ def _take(ledger: Ledger, args: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         reason=args["reason"],
         attempt=attempt,
         takeover=args["takeover"],
+        spare=direction == RECONCILE,
     )
     # What runs until the plan is there: looking at the backends and deciding.
     ledger.begin_step(ident, "observe", owner=args["owner"])

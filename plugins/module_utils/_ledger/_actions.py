@@ -40,6 +40,7 @@ class Actions(Controls):
         reason: str = "",
         attempt: int | None = None,
         takeover: bool = False,
+        spare: bool = False,
     ) -> str:
         """Take the lock of *group* and open an action, or go on with one that was cut off; its ident comes back.
 
@@ -53,8 +54,9 @@ class Actions(Controls):
         :param attempt: counted up by a dispatcher at each launch of the same action. A higher one takes over a lock
             that still lives; one that is not higher is refused, however late it comes.
         :param takeover: take the lock of the same *ident* whoever holds it: a person knows that its play is dead.
+        :param spare: refuse where a scale-out or scale-in would become ``lost``, so that it can be gone on with.
         :raises ConflictError: ``result.code`` is ``locked`` (by another action, or another run of this one),
-            ``stale_attempt``, ``ended`` or ``other_action`` (*ident* belongs to other work).
+            ``stale_attempt``, ``ended``, ``other_action`` (*ident* belongs to other work) or ``cut_off`` (*spare*).
         """
         self._check_direction(direction)
         with self.write() as connection:
@@ -64,6 +66,8 @@ class Actions(Controls):
             found = one(connection, tables.actions, tables.actions.c.ident == ident)
             if found:
                 self._check_same(found, group, direction)
+            if spare:
+                self._check_nothing_cut_off(connection, group, ident)
             self._mark_lost(connection, group, ident)
             if found:
                 self._end_running_step(connection, ident, "failed", {"interrupted": True})

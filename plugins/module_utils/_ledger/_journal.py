@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .._common._errors import ConflictError
 from ._locks import Row, one
 from ._members import Members
 from ._rows import event_kind, step_rows
@@ -51,6 +52,16 @@ class Journal(Members):
                 break
         self.upsert(connection, tables.work, {"group_name": group}, {"sequence": sequence})
         return ident
+
+    def _check_nothing_cut_off(self, connection: sa.Connection, group: str, ident: str) -> None:
+        where = (tables.actions.c.group_name == group, tables.actions.c.state == "running")
+        other = one(connection, tables.actions, *where, tables.actions.c.ident != ident)
+        if other is not None and other["direction"] != "reconcile":
+            raise ConflictError(
+                f"action {other['ident']} of group {group} was cut off",
+                remedy="Go on with that action first",
+                result={"code": "cut_off", "action": other["ident"]},
+            )
 
     def _mark_lost(self, connection: sa.Connection, group: str, ident: str) -> None:
         """The lock was free or expired: whatever still counts as running in this group does not run."""

@@ -94,6 +94,22 @@ def test_a_reconcile_waits_for_a_silent_holder_and_carries_it_on(ledger, clock, 
     assert (begun["name"], begun["direction"], begun["resumed"]) == ("web-7", "reconcile", False)
 
 
+def test_a_lock_that_runs_out_between_look_and_taking(ledger, clock, held, monkeypatch):
+    """The action is carried on all the same, and not given up as lost."""
+    clock.now += TTL - 0.1
+    look = ledger.cut_off
+
+    def slow(group):
+        found = look(group)
+        clock.now += 1
+        return found
+
+    monkeypatch.setattr(ledger, "cut_off", slow)
+    begun = begin(ledger, ask("reconcile", "web-7"), sleep=clock.sleep)
+    assert (begun["name"], begun["direction"], begun["resumed"]) == (held, "out", True)
+    assert ledger.action(held)["state"] == "running"
+
+
 def test_a_reconcile_leaves_a_holder_that_lives(ledger, clock, held):
     def sleep(seconds):
         clock.sleep(seconds)
