@@ -112,6 +112,12 @@ def timeline(title: str, queries: Queries, text: str, words: dict[str, str], *, 
     return _queries(panel, queries)
 
 
+def breakers(title: str, queries: Queries, *, width: int = 24) -> statetimeline.Panel:
+    """Breakers over time."""
+    text = "Open: launches failed, and no more are tried for a while"
+    return timeline(title, queries, text, {"0": "closed", "1": "open", "2": "probing"}, width=width)
+
+
 def _thresholds(bad_from: float | None) -> dashboard.ThresholdsConfig:
     steps = [Threshold(value=None, color="green")]
     if bad_from is not None:
@@ -237,13 +243,7 @@ def group() -> Dashboard:
                 {"0": "yes", "1": "no"},
                 width=12,
             ),
-            timeline(
-                "Breaker",
-                {"breaker": f"max({P}_breaker_state{{{g}}})"},
-                "Open: launches failed, and no more are tried for a while",
-                {"0": "closed", "1": "open", "2": "probing"},
-                width=12,
-            ),
+            breakers("Breaker", {"breaker": f"max({P}_breaker_state{{{g}}})"}, width=12),
             graph(
                 "Trouble",
                 {
@@ -391,12 +391,7 @@ def fleet() -> Dashboard:
                 "Members up to the maximum",
                 steps=True,
             ),
-            timeline(
-                "Breakers",
-                {"{{group}}": f"max by (group) ({P}_breaker_state{{{j}}})"},
-                "Open: launches failed, and no more are tried for a while",
-                {"0": "closed", "1": "open", "2": "probing"},
-            ),
+            breakers("Breakers", {"{{group}}": f"max by (group) ({P}_breaker_state{{{j}}})"}),
             timeline(
                 "Locks",
                 {"{{group}}": f"max by (group) ({P}_lock_held{{{j}}})"},

@@ -24,6 +24,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 SCENARIOS = ROOT / "extensions" / "molecule"
 OUT = ROOT / "build" / "molecule"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{os.environ.get('PYTHONPATH', '')}"}
 TAIL_LINES = 60
 LIMIT_S = 1200
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -41,9 +42,8 @@ def known() -> dict[str, int]:
 
 def hosts(*arguments: str) -> subprocess.CompletedProcess[str]:
     """``python -m lab.hosts``."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{os.environ.get('PYTHONPATH', '')}"}
     command = [sys.executable, "-m", "lab.hosts", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
 def play(name: str, count: int) -> dict[str, Any]:
@@ -51,14 +51,13 @@ def play(name: str, count: int) -> dict[str, Any]:
     log = OUT / f"{name}.log"
     began = time.monotonic()
     say(f"{name}: begins on {count} hosts")
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{os.environ.get('PYTHONPATH', '')}"}
     command = ["molecule", "test", "--no-command-borders", "--scenario-name", name]
     with log.open("w") as output:
         try:
             ended = subprocess.run(
                 command,
                 cwd=ROOT,
-                env=environment,
+                env=ENVIRONMENT,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,

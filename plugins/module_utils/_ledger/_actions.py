@@ -66,9 +66,7 @@ class Actions(Controls):
             found = one(connection, tables.actions, tables.actions.c.ident == ident)
             if found:
                 self._check_same(found, group, direction)
-            if spare:
-                self._check_nothing_cut_off(connection, group, ident)
-            self._mark_lost(connection, group, ident)
+            self._mark_lost(connection, group, ident, spare=spare)
             if found:
                 self._end_running_step(connection, ident, "failed", {"interrupted": True})
                 highest = max((number for number in (found["attempt"], attempt) if number is not None), default=None)

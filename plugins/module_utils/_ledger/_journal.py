@@ -53,22 +53,21 @@ class Journal(Members):
         self.upsert(connection, tables.work, {"group_name": group}, {"sequence": sequence})
         return ident
 
-    def _check_nothing_cut_off(self, connection: sa.Connection, group: str, ident: str) -> None:
-        where = (tables.actions.c.group_name == group, tables.actions.c.state == "running")
-        other = one(connection, tables.actions, *where, tables.actions.c.ident != ident)
-        if other is not None and other["direction"] != "reconcile":
-            raise ConflictError(
-                f"action {other['ident']} of group {group} was cut off",
-                remedy="Go on with that action first",
-                result={"code": "cut_off", "action": other["ident"]},
-            )
+    def _mark_lost(self, connection: sa.Connection, group: str, ident: str, *, spare: bool) -> None:
+        """The lock was free or expired: whatever still counts as running in this group does not run.
 
-    def _mark_lost(self, connection: sa.Connection, group: str, ident: str) -> None:
-        """The lock was free or expired: whatever still counts as running in this group does not run."""
+        :raises ConflictError: with *spare*, when that is a scale-out or scale-in (``result.code`` is ``cut_off``).
+        """
         where = (tables.actions.c.group_name == group, tables.actions.c.state == "running")
         previous = one(connection, tables.actions, *where, tables.actions.c.ident != ident)
         if previous is None:
             return
+        if spare and previous["direction"] != "reconcile":
+            raise ConflictError(
+                f"action {previous['ident']} of group {group} was cut off",
+                remedy="Go on with that action first",
+                result={"code": "cut_off", "action": previous["ident"]},
+            )
         message = f"action {previous['ident']} stopped without an end; its lock ran out and {ident} took over"
         self._close(connection, previous, "lost", "lost", message)
 
