@@ -32,7 +32,6 @@ FILES = {
     "etc/systemd/journald.conf.d/lab.conf": "[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\n",
     "etc/ssh/sshd_config.d/lab.conf": "UseDNS no\nGSSAPIAuthentication no\n",
     "etc/sudoers.d/ansible": f"{USER} ALL=(ALL) NOPASSWD:ALL\n",
-    # Services that packages start would hold ports that a test wants closed; scenarios that want that remove the file.
     "etc/apt/apt.conf.d/99lab": 'Acquire::Retries "3";\nDpkg::Use-Pty "false";\nAPT::Install-Recommends "false";\n',
 }
 
