@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
+import importlib
 import re
 import typing as t
 from pathlib import Path
@@ -20,19 +20,16 @@ ROOT = Path(__file__).resolve().parents[4]
 PAGES = dashboards.pages()
 
 
-def builder() -> t.Any:
-    """tools/dashboards.py; tools/ is no package."""
-    spec = importlib.util.spec_from_file_location("tools_dashboards", ROOT / "tools" / "dashboards.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def builder(monkeypatch: pytest.MonkeyPatch) -> t.Any:
+    """tools/dashboards; tools/ is no package."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    return importlib.import_module("dashboards")
 
 
-def test_the_json_is_what_the_code_says() -> None:
-    """Else: python tools/dashboards.py"""
-    module = builder()
+def test_the_json_is_what_the_code_says(builder: t.Any) -> None:
+    """Else: make dashboards"""
+    module = builder
     assert sorted(module.PAGES) == sorted(PAGES)
     for name, build in module.PAGES.items():
         assert (module.FOLDER / name).read_text(encoding="utf-8") == module.render(build()), f"{name} is not up to date"
