@@ -98,7 +98,7 @@ def write(path: Path, kills: Mapping[str, Any], summary: Mapping[str, Any]) -> N
     leaked = summary["leaked"]
     bad = [entry for entry in summary["faults"] if not entry["ok"]]
     facts = [
-        fact(summary["boundaries"], "step boundaries"),
+        fact(f"{summary['boundaries_killed']}/{summary['boundaries']}", "step boundaries killed"),
         fact(summary["kills"], "kills"),
         fact(summary["missed"], "ended otherwise than undisturbed", bool(summary["missed"])),
         *(fact(number, f"{name} leaked", bool(number)) for name, number in leaked.items()),

@@ -25,7 +25,7 @@ def kills(*more: dict[str, Any]) -> dict[str, Any]:
     """kills.json of a play with two boundaries out and one in, all done, and each service."""
     rows = [kill(number=1, promised="nothing"), kill(number=2), kill(direction="in", number=1)]
     rows += [kill(part) for part in ("receiver", "dispatcher", "alertmanager")]
-    return {"boundaries": {"out": 2, "in": 1}, "kills": [*rows, *more], "seconds": 7.0}
+    return {"complete": True, "boundaries": {"out": 2, "in": 1}, "kills": [*rows, *more], "seconds": 7.0}
 
 
 def test_a_whole_run_has_no_misses_and_the_fields_that_were_asked_for() -> None:
@@ -63,8 +63,16 @@ def test_what_was_not_tried_is_a_miss() -> None:
     summarize(kills(), [{**FAULTS[0], "ok": False}], misses)
     assert misses == ["out/vcenter: CloneVM_Task x cut is not ok"]
     misses.clear()
-    summarize({"boundaries": {}, "kills": [], "seconds": 0}, FAULTS, misses)
+    summarize({"complete": True, "boundaries": {}, "kills": [], "seconds": 0}, FAULTS, misses)
     assert "no step boundary was found" in misses
+
+
+def test_a_sample_says_how_many_boundaries_it_tried() -> None:
+    misses: list[str] = []
+    part = {**kills(), "complete": False}
+    part["kills"] = [row for row in part["kills"] if row["number"] != 2]
+    summary = summarize(part, FAULTS, misses)
+    assert (summary["boundaries"], summary["boundaries_killed"], misses) == (3, 2, [])
 
 
 def test_kills_that_leave_nothing_undone_prove_nothing() -> None:
