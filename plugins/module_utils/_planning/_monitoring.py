@@ -60,6 +60,7 @@ def scrape_job(
         "file_sd_configs": [
             {"files": [_absolute(file_sd_path, "file_sd_path")], "refresh_interval": duration(refresh_interval)}
         ],
+        **spec.monitoring.scrape,
     }
 
 

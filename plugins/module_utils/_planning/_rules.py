@@ -17,6 +17,8 @@ from ._schema import RESERVED
 
 HTTP_DEFAULTS = {"path": "/", "scheme": "http", "status": 200}
 BREAKER_WINDOW_S = 3600
+#: Of a scrape job, what the group itself says.
+SCRAPE_RESERVED = ("job_name", "scrape_interval", "file_sd_configs")
 _HTTP_ONLY = (*HTTP_DEFAULTS, "contains", "regex", "validate_certs")
 _VIP = re.compile(r"^(?P<address>[0-9.]+):(?P<port>[0-9]{1,5})$")
 
@@ -106,6 +108,7 @@ def check_rules(full: Full, problems: Problems) -> None:
     _check_size(look, problems)
     _check_network(look, problems)
     _check_base_members(look, problems)
+    _check_scrape(look, problems)
     _check_breaker(full, look, problems)
 
 
@@ -115,6 +118,13 @@ def _check_reserved(look: _Look, problems: Problems) -> None:
     for index, policy in enumerate(look("policies") or []):
         if policy["type"] in RESERVED["policies[].type"]:
             problems.add(f"policies[{index}].type", policy["type"], "threshold", "reserved for a later version")
+
+
+def _check_scrape(look: _Look, problems: Problems) -> None:
+    for key in SCRAPE_RESERVED:
+        value = (look("monitoring.scrape") or {}).get(key)
+        if value is not None:
+            problems.add(f"monitoring.scrape.{key}", value, "any other key of a scrape job", "the group itself says it")
 
 
 def _check_policies(look: _Look, problems: Problems) -> None:

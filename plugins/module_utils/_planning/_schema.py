@@ -208,6 +208,11 @@ _MONITORING = _object(
     {
         "job": _text("Job", "Prometheus job. Without it, the group's name.", "web", None, maxLength=200),
         "exporter_port": _port("Exporter port", "Port of node_exporter on the members.", 9100, 9100),
+        "scrape": _field(
+            "object", "Scrape", "More of the scrape job in Prometheus' own words, such as scheme, metrics_path, "
+            "tls_config, basic_auth; promtool checks them. Secrets stand in files on the Prometheus host.", {},
+            [{"scheme": "https", "tls_config": {"ca_file": "/etc/prometheus/site-ca.pem"}}],
+        ),
         "scrape_interval": _seconds("Scrape interval", "Time between two scrapes.", 15),
         "evaluation_interval": _seconds("Evaluation interval", "Time between two looks at the rules.", 15),
         "group_interval": _seconds(

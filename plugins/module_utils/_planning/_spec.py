@@ -163,6 +163,7 @@ class Monitoring(_Value):
 
     job: str
     exporter_port: int
+    scrape: t.Mapping[str, t.Any]
     scrape_interval: int
     evaluation_interval: int
     group_interval: int | None

@@ -53,6 +53,8 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     try:
         config = load_config(options.config)
         if options.check:
+            if config.tls:
+                server_context(config.tls)  # certificate and key may not fit together
             return 0
         asyncio.run(serve(config))
     except ConfigError as error:

@@ -96,6 +96,8 @@ def test_scrape_job(make_spec: t.Any) -> None:
         "file_sd_configs": [{"files": ["/etc/prometheus/targets/web.json"], "refresh_interval": "5s"}],
     }
     assert scrape_job(make_spec(), "/a", scrape_interval=30)["scrape_interval"] == "30s"
+    more = {"scheme": "https", "tls_config": {"ca_file": "/etc/ca.pem"}}
+    assert more.items() <= scrape_job(make_spec(monitoring__scrape=more), "/a").items()
 
 
 def test_relative_paths_are_refused(make_spec: t.Any) -> None:

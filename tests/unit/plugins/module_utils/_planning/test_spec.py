@@ -86,6 +86,8 @@ BAD = {
     "bad VIP port": ({"load_balancer__vip": "10.1.1.1:99999"}, "load_balancer.vip", "99999", "address:port"),
     "bad VIP address": ({"load_balancer__vip": "10.1.1.900:80"}, "load_balancer.vip", "900", "an IPv4 address"),
     "negative cooldown": ({"cooldown__in": -1}, "cooldown.in", "-1", "0 to 86400"),
+    "a scrape job of its own name": (
+        {"monitoring__scrape": {"job_name": "x"}}, "monitoring.scrape.job_name", "'x'", "any other key"),
     "breaker of nothing": ({"breaker": {"failures": 0}}, "breaker.failures", "0", "a whole number, 1 to 20"),
     "breaker that never opens": (
         {"breaker": {"window": 600}}, "breaker.window", "600", "more than 600, in which cooldown.out lets"),
