@@ -101,17 +101,20 @@ test-chaos: setup ## kill -9 at every step boundary, and every call x fault; bui
 	  $(BIN)/python tests/chaos/matrix.py $(MATRIX) || missed=1; \
 	  $(BIN)/python tests/chaos/summary.py || missed=1; exit $$missed
 
-test: lint sanity docs-lint unit contract integration demo demo-chaos ## Everything, about an hour on 2 cores; each call meets one fault
-	@$(MAKE) test-chaos MATRIX=--sample
+test: lint sanity docs-lint unit contract integration molecule demo demo-chaos ## Everything, about an hour on 2 cores; of chaos a sample
+	@$(MAKE) test-chaos KILL=--sample MATRIX=--sample
 	@echo "make test: all parts passed"
 
 # ---- housekeeping -----------------------------------------------------------------------------------------------------
-.PHONY: build schema receiver clean
+.PHONY: build schema dashboards receiver clean
 build: setup ## The collection archive in dist/
 	$(BIN)/ansible-galaxy collection build --force --output-path dist .
 
 schema: setup ## Write docs/schemas/ from the code
 	$(BIN)/python tools/dump_schema.py
+
+dashboards: setup ## Write the Grafana dashboards from tools/dashboards
+	PYTHONPATH=$(CURDIR)/tools $(BIN)/python -m dashboards
 
 receiver: setup ## The webhook in the foreground: make receiver CONFIG=path/to/receiver.yml
 	$(BIN)/python -m ansible_collections.onprem.autoscale.plugins.plugin_utils._intake --config $(CONFIG)

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from e2e import report
 from e2e.observer import Observer
 
+from lab import dashboards
 from lab.process import LabError, answers
 from lab.settings import BASE_MEMBERS, REPO
 from lab.supervisor import Lab
@@ -200,8 +201,20 @@ class Demo:
 
     def judge(self, summary: dict[str, Any]) -> None:
         """Note what is missing of the course of actions; add to the summary what else is to be told."""
+        self.look_at_dashboards(summary)
         if self.codes() != EXPECTED:
             self.misses.append(f"the actions were {self.codes()}, expected {EXPECTED}")
+
+    def look_at_dashboards(self, summary: dict[str, Any]) -> None:
+        """Every query of the role's dashboards against the Prometheus that has just seen all of it (A12)."""
+        url, minutes = self.description["prometheus"]["url"], (time.time() - self.began_measuring) / 60
+        setting = {"minutes": minutes, "rate_interval": "5s", "values": {"group": "web"}}
+        pages = dashboards.pages().values()
+        asked = [query for page in pages for query in dashboards.queries(page)]
+        empty = [line for page in pages for line in dashboards.without_data(page, url, **setting)]
+        summary["dashboards"] = {"queries": len(asked), "without_data": empty}
+        self.misses += [f"dashboard without data: {line}" for line in empty]
+        self.say(f"dashboards: {len(asked)} queries, {len(empty)} without data")
 
     def table(self, summary: dict[str, Any]) -> None:
         print(f"\n{'action':<10} {'code':<10} {'VMs':<6} {'seconds':>7}  steps (seconds)")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from . import exporter
 from .build import BuildError, build_go
 from .debs import MissingBinaryError, binary
 from .process import LabError, Part, answers, port_holder
@@ -59,12 +60,13 @@ class Lab:
         if settings.index:
             settings.write_group()
         tls = make_tls(settings.folder / "tls")
+        arguments = exporter.arguments()
         description = json.loads(settings.write_description(binaries).read_text())
         try:
-            self._start_vcenter(vcenter, guest, tls)
+            self._start_vcenter(vcenter, guest, tls, arguments)
             self._start_bigip(tls)
             self._start_alertmanager(binaries["alertmanager"])
-            self._start_prometheus(binaries["prometheus"])
+            self._start_prometheus(binaries["prometheus"], arguments)
         except LabError:
             self.down(quiet=True)
             raise
@@ -95,7 +97,7 @@ class Lab:
             raise LabError("these ports of the lab are taken; stop the other process first:\n" + "\n".join(lines))
 
     # ---- the parts --------------------------------------------------------------------------------------------------
-    def _start_vcenter(self, vcenter: Path, guest: Path, tls: dict[str, Path]) -> None:
+    def _start_vcenter(self, vcenter: Path, guest: Path, tls: dict[str, Path], arguments: Path) -> None:
         settings = self.settings
         part = self.part("vcenter")
         part.start(
@@ -112,6 +114,7 @@ class Lab:
                 "-shutdown-time", f"{settings.shutdown_s}s",
                 "-guest-binary", str(guest),
                 "-guest-capacity", str(settings.guest_capacity),
+                "-guest-exporter-arguments", str(arguments),
                 "-guest-log-dir", str(settings.logs / "guests"),
                 "-state-dir", str(settings.folder / "vcenter"),
                 "-template", "web-template",
@@ -185,14 +188,15 @@ class Lab:
         part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.alertmanager_port}/-/ready"))
         self.say(f"lab: Alertmanager on http://{settings.host}:{settings.alertmanager_port}")
 
-    def _start_prometheus(self, prometheus: str) -> None:
+    def _start_prometheus(self, prometheus: str, arguments: Path) -> None:
         settings = self.settings
         folder = settings.folder / "prometheus"
         for name in ("data", "rules", "targets"):
             (folder / name).mkdir(parents=True, exist_ok=True)
+        exporter.credentials(arguments, folder)
         config = folder / "prometheus.yml"
         config.write_text(
-            f"""# The site's own file: one job that is not ours.
+            f"""# The site's own file: jobs that are not a group's.
 global:
   scrape_interval: {settings.scrape_s:g}s
   evaluation_interval: 1s
@@ -206,6 +210,9 @@ scrape_configs:
   - job_name: prometheus
     static_configs:
       - targets: ["{settings.host}:{settings.prometheus_port}"]
+  - job_name: onprem-autoscale
+    static_configs:
+      - targets: ["{settings.host}:{settings.receiver_port}"]
 """
         )
         part = self.part("prometheus")

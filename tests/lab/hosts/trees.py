@@ -28,6 +28,7 @@ MASKED = (
     "systemd-firstboot.service", "sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount",
     "dev-hugepages.mount", "systemd-remount-fs.service", "apt-daily.timer", "apt-daily-upgrade.timer",
 )  # fmt: skip
+COMPILE_CACHE = Path(__file__).with_name("compile_cache.py")
 FILES = {
     "etc/systemd/journald.conf.d/lab.conf": "[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\n",
     "etc/ssh/sshd_config.d/lab.conf": "UseDNS no\nGSSAPIAuthentication no\n",
@@ -43,7 +44,7 @@ def tree(suite: str) -> Path:
     """
     if suite not in SUITES:
         raise HostError(f"no such suite: {suite}; known: {', '.join(SUITES)}")
-    recipe = Path(__file__).read_bytes() + suite.encode()
+    recipe = Path(__file__).read_bytes() + COMPILE_CACHE.read_bytes() + suite.encode()
     final = FOLDER / "trees" / f"{suite}-{hashlib.sha256(recipe).hexdigest()[:12]}"
     with locked(f"tree-{suite}"):
         if final.is_dir():
@@ -81,6 +82,8 @@ def _make(root: Path, suite: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (root / "etc/sudoers.d/ansible").chmod(0o440)
+    for folder in (root / "etc").glob("python3.*"):
+        shutil.copy(COMPILE_CACHE, folder / "sitecustomize.py")
     run("chroot", root, "systemctl", "-q", "mask", *MASKED)
     run("chroot", root, "systemctl", "-q", "set-default", "multi-user.target")
     run("chroot", root, "systemctl", "-q", "enable", "ssh.service")

@@ -52,6 +52,7 @@ func parseOptions() options {
 	flag.StringVar(&o.guest.logDir, "guest-log-dir", "", "folder for the guests' logs; none: their output is dropped")
 	flag.IntVar(&o.guest.port, "guest-port", 8080, "port of the guests' application")
 	flag.IntVar(&o.guest.exporterPort, "guest-exporter-port", 9100, "port of the guests' metrics")
+	flag.StringVar(&o.guest.exporterArguments, "guest-exporter-arguments", "", "file of node_exporter's arguments, one a line, that the guests' metrics follow; none: plain /metrics")
 	flag.Float64Var(&o.guest.capacity, "guest-capacity", 50, "requests per second that make a guest's CPU 100 percent")
 	flag.StringVar(&o.base, "base", "web-base-1=127.0.48.11,web-base-2=127.0.48.12", "VMs that are there and on from the start: name=address, ...")
 	flag.StringVar(&o.template, "template", "web-template", "name of the template")

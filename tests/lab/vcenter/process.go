@@ -24,6 +24,7 @@ type guestOptions struct {
 	binary, logDir     string
 	port, exporterPort int
 	capacity           float64 // requests per second
+	exporterArguments  string  // file, or nothing
 }
 
 // readyTimeout bounds the start of a guest; it takes some 10 ms on an idle machine.
@@ -53,7 +54,8 @@ func startGuest(o guestOptions, name, address string, health int) (*process, err
 	command := exec.Command(o.binary,
 		"-ip", address, "-hostname", name, "-port", strconv.Itoa(o.port),
 		"-exporter-port", strconv.Itoa(o.exporterPort), "-health", strconv.Itoa(health),
-		"-capacity", strconv.FormatFloat(o.capacity, 'g', -1, 64), "-ready-fd", "3", "-exit-on-stdin-eof")
+		"-capacity", strconv.FormatFloat(o.capacity, 'g', -1, 64), "-ready-fd", "3", "-exit-on-stdin-eof",
+		"-exporter-arguments", o.exporterArguments)
 	command.Stdout, command.Stderr, command.ExtraFiles = output, output, []*os.File{writer}
 	command.Env = append(os.Environ(), "GOMAXPROCS=2")
 	command.SysProcAttr = childAttributes()

@@ -29,14 +29,14 @@ type exporter struct {
 	memoryBase  float64 // percent used without load
 }
 
-func (e *exporter) handler() http.Handler {
+func (e *exporter) handler(path string) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		e.write(w, time.Now())
 	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, `<html><body><a href="/metrics">Metrics</a></body></html>`)
+		fmt.Fprintf(w, "<html><body><a href=%q>Metrics</a></body></html>\n", path)
 	})
 	return mux
 }

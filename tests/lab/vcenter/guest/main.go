@@ -28,6 +28,7 @@ func main() {
 	ip := flag.String("ip", "127.0.0.1", "address to serve on; it must be on this machine")
 	port := flag.Int("port", 8080, "port of the application")
 	exporterPort := flag.Int("exporter-port", 9100, "port of the metrics endpoint; 0 serves no metrics")
+	arguments := flag.String("exporter-arguments", "", "file of node_exporter's arguments that the metrics endpoint follows")
 	hostname := flag.String("hostname", "", "name in answers and in node_uname_info; the address when empty")
 	capacity := flag.Float64("capacity", 50, "requests per second that make 100 percent CPU")
 	service := flag.Duration("service-time", 3*time.Millisecond, "time one request to / takes")
@@ -62,11 +63,15 @@ func main() {
 	exporter := &exporter{hostname: *hostname, meter: meter, memoryTotal: *memoryTotal, memoryBase: *memoryBase}
 
 	failed := make(chan error, 2)
-	if err := serve(failed, *ip, *port, app.handler()); err != nil {
+	if err := serve(failed, *ip, *port, app.handler(), plain); err != nil {
 		log.Fatalf("guest %s: %v", *hostname, err)
 	}
 	if *exporterPort != 0 {
-		if err := serve(failed, *ip, *exporterPort, exporter.handler()); err != nil {
+		web, err := readArguments(*arguments)
+		if err != nil {
+			log.Fatalf("guest %s: %v", *hostname, err)
+		}
+		if err := serve(failed, *ip, *exporterPort, exporter.handler(web.path), web.serve); err != nil {
 			log.Fatalf("guest %s: %v", *hostname, err)
 		}
 	}
@@ -78,8 +83,13 @@ func main() {
 	log.Fatalf("guest %s: %v", *hostname, <-failed)
 }
 
+// serving is how a server serves on a listener: in plain HTTP, or as a web configuration says.
+type serving func(*http.Server, net.Listener) error
+
+func plain(server *http.Server, listener net.Listener) error { return server.Serve(listener) }
+
 // serve binds ip:port at once and serves in the background; a later failure goes to failed.
-func serve(failed chan<- error, ip string, port int, handler http.Handler) error {
+func serve(failed chan<- error, ip string, port int, handler http.Handler, how serving) error {
 	address := net.JoinHostPort(ip, strconv.Itoa(port))
 	listener, err := net.Listen("tcp4", address)
 	if err != nil {
@@ -87,7 +97,7 @@ func serve(failed chan<- error, ip string, port int, handler http.Handler) error
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 75 * time.Second}
 	go func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := how(server, listener); !errors.Is(err, http.ErrServerClosed) {
 			failed <- err
 		}
 	}()
