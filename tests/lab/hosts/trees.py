@@ -28,7 +28,7 @@ MASKED = (
     "systemd-firstboot.service", "sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount",
     "dev-hugepages.mount", "systemd-remount-fs.service", "apt-daily.timer", "apt-daily-upgrade.timer",
 )  # fmt: skip
-COMPILE_CACHE = Path(__file__).with_name("compile_cache.py")
+COMPILE_CACHE = Path(__file__).parents[1] / "compile_cache" / "sitecustomize.py"
 FILES = {
     "etc/systemd/journald.conf.d/lab.conf": "[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\n",
     "etc/ssh/sshd_config.d/lab.conf": "UseDNS no\nGSSAPIAuthentication no\n",
@@ -50,7 +50,8 @@ def tree(suite: str) -> Path:
         if final.is_dir():
             return final
         for old in final.parent.glob(f"{suite}-*"):
-            shutil.rmtree(old)  # of an older recipe; a host that still runs on it is down before tests begin
+            if str(old) not in Path("/proc/mounts").read_text():  # else a host still runs on it
+                shutil.rmtree(old)
         final.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=".fresh-", dir=final.parent))
         try:
@@ -83,7 +84,7 @@ def _make(root: Path, suite: str) -> None:
         path.write_text(text)
     (root / "etc/sudoers.d/ansible").chmod(0o440)
     for folder in (root / "etc").glob("python3.*"):
-        shutil.copy(COMPILE_CACHE, folder / "sitecustomize.py")
+        shutil.copy(COMPILE_CACHE, folder / COMPILE_CACHE.name)
     run("chroot", root, "systemctl", "-q", "mask", *MASKED)
     run("chroot", root, "systemctl", "-q", "set-default", "multi-user.target")
     run("chroot", root, "systemctl", "-q", "enable", "ssh.service")

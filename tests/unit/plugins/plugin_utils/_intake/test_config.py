@@ -9,11 +9,13 @@ import typing as t
 from pathlib import Path
 
 import pytest
+import trustme
 import yaml
 
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._auth import Doorkeeper
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._config import ConfigError, load_config
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._groups import Groups
+from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._main import main
 
 TOKEN = "0123456789abcdef0123"
 PLAYBOOK_NAMES = (("out", "scale_out"), ("in", "scale_in"), ("reconcile", "reconcile"))
@@ -150,3 +152,19 @@ def test_a_group_is_known_by_the_file_that_the_playbooks_open(tmp_path: Path, ca
     (tmp_path / "copy.yml").rename(tmp_path / "db.yml")
     assert groups.refresh() == {"web": True, "db": True}
     assert groups.broken == 0
+
+
+def test_check_sees_that_certificate_and_key_do_not_fit(
+    tmp_path: Path, data: dict[str, t.Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before the receiver is restarted with them."""
+    mine, other = (trustme.CA().issue_cert("localhost") for _number in range(2))
+    mine.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    data["tls"] = {"cert": "cert.pem", "key": "key.pem"}
+    (tmp_path / "receiver.yml").write_text(yaml.safe_dump(data))
+    arguments = ["--config", str(tmp_path / "receiver.yml"), "--check"]
+    mine.private_key_pem.write_to_path(tmp_path / "key.pem")
+    assert main(arguments) == 0
+    other.private_key_pem.write_to_path(tmp_path / "key.pem")
+    assert main(arguments) == 2
+    assert "key.pem cannot be used" in caplog.text
