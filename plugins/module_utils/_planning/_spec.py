@@ -163,7 +163,7 @@ class Monitoring(_Value):
 
     job: str
     exporter_port: int
-    scrape: t.Mapping[str, t.Any]
+    scrape: t.Mapping[str, t.Any] = dataclasses.field(hash=False)
     scrape_interval: int
     evaluation_interval: int
     group_interval: int | None
