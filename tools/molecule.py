@@ -78,7 +78,7 @@ def play(name: str, count: int) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", default=[], metavar="SCENARIO", help="repeat it for several")
-    parser.add_argument("--jobs", type=int, default=3, help="scenarios side by side")
+    parser.add_argument("--jobs", type=int, default=2, help="scenarios side by side")
     arguments = parser.parse_args()
     scenarios = known()
     unknown = set(arguments.only) - scenarios.keys()
