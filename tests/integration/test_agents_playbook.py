@@ -17,33 +17,23 @@ import pytest
 import yaml
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Ledger
-from lab.settings import REPO, Settings
+from lab.hosts import network
+from lab.hosts.host import KEY, Host
+from lab.settings import Settings
 
 Run = Callable[..., tuple[int, str]]
-NAME, NUMBER = "agents-1", 91
-
-
-def hosts(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "lab.hosts", *arguments],
-        env={**os.environ, "PYTHONPATH": f"{REPO / 'tests'}:{os.environ.get('PYTHONPATH', '')}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.fixture
 def member() -> Iterator[str]:
     """The address of a host that has nothing yet."""
-    address = hosts("up", NAME, str(NUMBER))
+    host, address = Host("agents-1"), f"{network.SUBNET}.91"
+    host.up(address)
     try:
-        hosts("wait", NAME)
+        host.wait_ssh()
         yield address
     finally:
-        hosts("down", NAME)
+        host.down()
 
 
 @pytest.fixture
@@ -81,9 +71,8 @@ def test_a_member_gets_its_exporter(run: Run, member: str, tmp_path: Path) -> No
         ident = ledger.start_action("web", "reconcile", owner="test", ttl=60)
         ledger.reconciled(ident, owner="test", adopt=rows, findings=[], leaked=leaked)
         ledger.finish_action(ident, state="succeeded")
-    key = hosts("key")
 
-    code, output = run("-e", "group=web", "-e", "agents=node_exporter", ssh={"user": "ansible", "key_file": key})
+    code, output = run("-e", "group=web", "-e", "agents=node_exporter", ssh={"user": "ansible", "key_file": str(KEY)})
     assert code == 0, output
     assert "web-2" not in output, "one in quarantine stays as it is"
     with urllib.request.urlopen(f"http://{member}:9111/metrics", timeout=10) as answer:

@@ -83,5 +83,4 @@ def _render(folder: Path) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPO)
     if done.returncode:
-        (folder / "arguments").unlink(missing_ok=True)
         raise LabError(f"the members' exporter configuration could not be made:\n{done.stdout}{done.stderr}")

@@ -29,10 +29,11 @@ def builder(monkeypatch: pytest.MonkeyPatch) -> t.Any:
 
 def test_the_json_is_what_the_code_says(builder: t.Any) -> None:
     """Else: make dashboards"""
-    module = builder
-    assert sorted(module.PAGES) == sorted(PAGES)
-    for name, build in module.PAGES.items():
-        assert (module.FOLDER / name).read_text(encoding="utf-8") == module.render(build()), f"{name} is not up to date"
+    assert sorted(builder.PAGES) == sorted(PAGES)
+    for name, build in builder.PAGES.items():
+        assert (builder.FOLDER / name).read_text(encoding="utf-8") == builder.render(build()), (
+            f"{name} is not up to date"
+        )
 
 
 @pytest.mark.parametrize("name", PAGES)
