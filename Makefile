@@ -59,9 +59,10 @@ demo-chaos: setup ## The same with a BIG-IP whose management port flaps; build/d
 bench: setup ## Clone times and overhead against a peer and the floor; build/bench/results.json (BENCH="--peer-20" for all)
 	@$(BIN)/python tests/bench/bench.py $(BENCH)
 
-# Python compiles less often: tests/lab/compile_cache says what.
+# Python compiles less often, Ansible's forks load less: tests/lab/compile_cache and tests/lab/callbacks say what.
 integration molecule test-chaos: export PYTHONPATH := $(VIEW):$(CURDIR)/tests:$(CURDIR)/tests/lab/compile_cache
 integration molecule test-chaos: export LAB_COMPILE_CACHE := $(BUILD)/compiled
+integration molecule test-chaos: export ANSIBLE_CALLBACK_PLUGINS := $(CURDIR)/tests/lab/callbacks
 
 # ---- tests, from cheap to dear ----------------------------------------------------------------------------------------
 .PHONY: lint sanity docs-lint unit contract integration molecule test test-chaos test-fast test-nightly
@@ -106,11 +107,12 @@ test-chaos: setup ## kill -9 at every step boundary, and every call x fault; bui
 	  $(BIN)/python tests/chaos/summary.py || missed=1; exit $$missed
 
 # What uses one core runs beside another such thing; nothing else runs beside what is timed.
-test: setup ## All but the roles' scenarios (make molecule), about an hour on 2 cores, as root; of chaos a sample
+test: setup ## Everything, a bit more than an hour on 2 cores, as root; of chaos a sample
 	@$(MAKE) -j2 --output-sync=target lint sanity
 	@$(MAKE) -j2 --output-sync=target docs-lint contract
 	@$(MAKE) unit
 	@$(MAKE) integration
+	@$(MAKE) molecule
 	@$(MAKE) demo
 	@$(MAKE) demo-chaos
 	@$(MAKE) test-chaos KILL=--sample MATRIX=--sample
