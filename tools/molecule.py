@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SCENARIOS = ROOT / "extensions" / "molecule"
 OUT = ROOT / "build" / "molecule"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{os.environ.get('PYTHONPATH', '')}"}
+#: What the scenarios of a role are tested with and is built from source.
+BUILT = {"log_agent": ("loki", "promtail", "otelcol", "otelcol-next")}
 TAIL_LINES = 60
 LIMIT_S = 1200
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -44,6 +47,16 @@ def hosts(*arguments: str) -> subprocess.CompletedProcess[str]:
     """``python -m lab.hosts``."""
     command = [sys.executable, "-m", "lab.hosts", *arguments]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+def build(scenarios: Iterable[str]) -> bool:
+    """Whether all is there that these scenarios are tested with."""
+    roles = {name.rpartition("_")[0] for name in scenarios}
+    programs = [program for role in sorted(roles & BUILT.keys()) for program in BUILT[role]]
+    if not programs:
+        return True
+    say(f"{', '.join(programs)} (the first time they are built, some ten minutes)")
+    return subprocess.run([sys.executable, "-m", "lab.build", *programs], env=ENVIRONMENT, check=False).returncode == 0
 
 
 def play(name: str, count: int) -> dict[str, Any]:
@@ -93,6 +106,8 @@ def main() -> int:
     tried = hosts("check")
     if tried.returncode:
         say(f"molecule cannot run here, so the roles are not tested:\n{tried.stderr.strip()}")
+        return 1
+    if not build(wanted):
         return 1
     began = time.monotonic()
     try:
