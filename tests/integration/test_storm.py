@@ -283,6 +283,36 @@ async def test_a_hundred_groups_at_once_all_scale(url: str, tmp_path: Path) -> N
     assert door.answers[202] == 103
 
 
+async def test_a_claim_made_while_the_pass_was_reading_takes_its_place(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """max_parallel holds for a claim that is not in what was read, and whose task has ended before it is used."""
+    specs = write_groups(tmp_path / "groups", [make_spec(f"g{number}", number) for number in range(4)])
+    with Ledger.open(url) as ledger:
+        node = Node("here", tmp_path, ledger, World(), specs, time.time, max_parallel=2)
+        loop, has_read, dispatcher = asyncio.get_running_loop(), threading.Event(), node.dispatcher
+        claim, groups = node.queue.claim, node.queue.groups
+
+        def claim_after_the_read(*args: t.Any, **kwargs: t.Any) -> t.Any:
+            assert has_read.wait(30)
+            return claim(*args, **kwargs)
+
+        def read_long_ago() -> t.Any:
+            works = groups()
+            has_read.set()
+            asyncio.run_coroutine_threadsafe(dispatcher.settle(), loop).result(30)
+            return works
+
+        async with Door(node, tmp_path) as door:
+            await door.post(*(alert(name, fingerprint=f"feed{name}") for name in specs))
+            monkeypatch.setattr(node.queue, "claim", claim_after_the_read)
+            await dispatcher.look()
+            monkeypatch.setattr(node.queue, "groups", read_long_ago)
+            await dispatcher.look()
+            await dispatcher.settle()
+    assert len(node.executor.running) == node.executor.most == 2
+
+
 @pytest.mark.parametrize("plays", ["vanish", "go on"])
 async def test_one_of_two_dispatchers_dies_and_nothing_is_lost_or_done_twice(
     url: str, tmp_path: Path, plays: str

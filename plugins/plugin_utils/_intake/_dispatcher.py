@@ -105,7 +105,8 @@ class Dispatcher:
     async def look(self) -> None:
         """One pass: give each group that needs something a task of its own."""
         await self._beat()
-        occupied = set(self._tasks)  # before the read: what these change, the read may not show yet
+        # Before the read: what these change it may not show yet, and they may have ended when it is used.
+        occupied = {group: group in self._reconciles for group in self._tasks}
         known = await self._follower.executor(self._groups.refresh)
         works = await self._follower.ledger(self._queue.groups)
         await self._show(known, works)
@@ -113,7 +114,7 @@ class Dispatcher:
         now = self._clock()
         free = [work for work in works if work.group not in occupied and work.group not in self._tasks]
         self._follow(free, now)
-        self._start(works, free, known, now)
+        self._start(works, free, known, now, occupied)
         self._review(free, now)
         await self._prune(works, now)
         self.last_pass = self._clock()
@@ -126,12 +127,23 @@ class Dispatcher:
                 self._spawn(work.group, self._follower.follow(claim, work.locked_until))
 
     def _start(
-        self, works: t.Sequence[GroupWork], free: t.Iterable[GroupWork], known: t.Mapping[str, bool], now: float
+        self,
+        works: t.Sequence[GroupWork],
+        free: t.Iterable[GroupWork],
+        known: t.Mapping[str, bool],
+        now: float,
+        occupied: t.Mapping[str, bool],
     ) -> None:
-        """Start what there is room for. Only this node's own actions count: each has machines of its own."""
+        """Start what there is room for. Only this node's own actions count: each has machines of its own.
+
+        :param occupied: group -> whether a reconcile of it was being started when *works* was read: a claim made since
+            is in neither *works* nor the tasks once its task has ended.
+        """
         mine = {work.group: work.running for work in works if work.running and work.running.node == self._config.node}
         reconciling = {group for group, claim in mine.items() if claim.direction == RECONCILE} | self._reconciles
-        room = Room.left(self._config.executor.max_parallel, len(mine.keys() | self._tasks.keys()), len(reconciling))
+        reconciling |= {group for group, starting in occupied.items() if starting}
+        busy = mine.keys() | self._tasks.keys() | occupied.keys()
+        room = Room.left(self._config.executor.max_parallel, len(busy), len(reconciling))
         chosen = choose(
             [work for work in free if work.group not in self._tasks],
             room,
