@@ -60,7 +60,7 @@ class Dispatcher:
         self._tick = tick
         self._event = asyncio.Event()
         self._stopping = False
-        self._tasks: dict[str, asyncio.Task[None]] = {}  # group -> what is being done about it right now
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # group -> what is, or was since the last read, done about it
         self._reconciles: set[str] = set()  # groups among them for which a reconcile is being started
         self._reviewed: dict[str, float] = {}
         self._beaten = self._pruned = float("-inf")
@@ -105,16 +105,15 @@ class Dispatcher:
     async def look(self) -> None:
         """One pass: give each group that needs something a task of its own."""
         await self._beat()
-        # Before the read: what these change it may not show yet, and they may have ended when it is used.
-        occupied = {group: group in self._reconciles for group in self._tasks}
+        self._forget_ended()
         known = await self._follower.executor(self._groups.refresh)
         works = await self._follower.ledger(self._queue.groups)
         await self._show(known, works)
         await self._seed_reconciles(known, works)
         now = self._clock()
-        free = [work for work in works if work.group not in occupied and work.group not in self._tasks]
+        free = [work for work in works if work.group not in self._tasks]
         self._follow(free, now)
-        self._start(works, free, known, now, occupied)
+        self._start(works, free, known, now)
         self._review(free, now)
         await self._prune(works, now)
         self.last_pass = self._clock()
@@ -127,23 +126,12 @@ class Dispatcher:
                 self._spawn(work.group, self._follower.follow(claim, work.locked_until))
 
     def _start(
-        self,
-        works: t.Sequence[GroupWork],
-        free: t.Iterable[GroupWork],
-        known: t.Mapping[str, bool],
-        now: float,
-        occupied: t.Mapping[str, bool],
+        self, works: t.Sequence[GroupWork], free: t.Iterable[GroupWork], known: t.Mapping[str, bool], now: float
     ) -> None:
-        """Start what there is room for. Only this node's own actions count: each has machines of its own.
-
-        :param occupied: group -> whether a reconcile of it was being started when *works* was read: a claim made since
-            is in neither *works* nor the tasks once its task has ended.
-        """
+        """Start what there is room for. Only this node's own actions count: each has machines of its own."""
         mine = {work.group: work.running for work in works if work.running and work.running.node == self._config.node}
         reconciling = {group for group, claim in mine.items() if claim.direction == RECONCILE} | self._reconciles
-        reconciling |= {group for group, starting in occupied.items() if starting}
-        busy = mine.keys() | self._tasks.keys() | occupied.keys()
-        room = Room.left(self._config.executor.max_parallel, len(busy), len(reconciling))
+        room = Room.left(self._config.executor.max_parallel, len(mine.keys() | self._tasks.keys()), len(reconciling))
         chosen = choose(
             [work for work in free if work.group not in self._tasks],
             room,
@@ -183,13 +171,12 @@ class Dispatcher:
             except Exception:
                 LOG.exception("group %s: left for the next pass", group)
 
-        def done(_task: asyncio.Task[None]) -> None:
-            self._tasks.pop(group, None)
-            self._reconciles.discard(group)
+        self._tasks[group] = asyncio.create_task(guarded(), name=f"group {group}")
 
-        task = asyncio.create_task(guarded(), name=f"group {group}")
-        self._tasks[group] = task
-        task.add_done_callback(done)
+    def _forget_ended(self) -> None:
+        """Before the ledger is read, and at no other time: what a task has changed since, the read may not show."""
+        self._tasks = {group: task for group, task in self._tasks.items() if not task.done()}
+        self._reconciles &= self._tasks.keys()
 
     # -- upkeep ------------------------------------------------------------------------------------------------------
 
