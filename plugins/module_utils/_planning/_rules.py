@@ -13,7 +13,8 @@ import re
 import typing as t
 
 from ._problems import MISSING, Problems
-from ._schema import RESERVED
+from ._rules_model import check_kind
+from ._schema_policy import RESERVED
 
 HTTP_DEFAULTS = {"path": "/", "scheme": "http", "status": 200}
 BREAKER_WINDOW_S = 3600
@@ -64,7 +65,7 @@ def _breaker_window(full: Full) -> int:
     """An hour, or longer where launches that fail, each with its cooldown and a timeout, would not fit into that."""
     try:
         gaps = _launches_until_open(full) - 1
-        gap = full["cooldown"]["out"] + max(full["timeouts"].values())
+        gap = full["cooldown"]["out"] + max(value for value in full["timeouts"].values() if value is not None)
         return max(BREAKER_WINDOW_S, int(2 * gaps * gap))
     except (ArithmeticError, KeyError, TypeError, ValueError):
         return BREAKER_WINDOW_S  # what these hold is wrong, and is reported as such
@@ -110,11 +111,10 @@ def check_rules(full: Full, problems: Problems) -> None:
     _check_base_members(look, problems)
     _check_scrape(look, problems)
     _check_breaker(full, look, problems)
+    check_kind(look, problems)
 
 
 def _check_reserved(look: _Look, problems: Problems) -> None:
-    if look("kind") in RESERVED["kind"]:
-        problems.add("kind", look("kind"), "service", "reserved for a later version")
     for index, policy in enumerate(look("policies") or []):
         if policy["type"] in RESERVED["policies[].type"]:
             problems.add(f"policies[{index}].type", policy["type"], "threshold", "reserved for a later version")
@@ -134,7 +134,8 @@ def _check_policies(look: _Look, problems: Problems) -> None:
         problems.add(f"policies[{index}].type", "threshold", "one threshold policy a group", "the second one")
     for index in thresholds:
         _check_thresholds(f"policies[{index}]", policies[index], problems)
-        window, interval = policies[index]["window"], look("monitoring.scrape_interval")
+    for index, policy in enumerate(policies):
+        window, interval = policy["window"], look("monitoring.scrape_interval")
         if interval is not None and window < 2 * interval:
             allowed = f"at least twice monitoring.scrape_interval, which is {interval}: a rate needs two samples"
             problems.add(f"policies[{index}].window", window, allowed)

@@ -6,43 +6,22 @@
 The shape of a scaling group's declaration as JSON Schema 2020-12. ``docs/schemas/scaling_group.schema.json`` is its
 dump, for editors. What one field alone cannot say (``min <= max``) stands in :mod:`_rules`.
 
-Types that a later version will bring stand in the enums, so that their names are taken, and are refused by the rules.
+What asks for scaling stands in :mod:`_schema_policy`, what only a model endpoint has in :mod:`_schema_model`.
 """
 
 from __future__ import annotations
 
 import typing as t
 
-from ._schema_fields import _choice, _field, _flag, _list, _object, _percent, _port, _seconds, _text, _whole
-
-#: field -> values whose names are taken and that this version refuses.
-RESERVED: dict[str, tuple[str, ...]] = {
-    "kind": ("model_endpoint",),
-    "policies[].type": ("schedule", "target", "queue", "forecast"),
-}
+from ._schema_fields import _choice, _field, _flag, _list, _object, _port, _seconds, _text, _whole
+from ._schema_model import MODEL, TIMEOUTS
+from ._schema_policy import POLICY
 
 #: `<prefix>-YYYYMMDDHHMMSS-NNN` has to stay a valid host name of at most 63 characters.
 PREFIX_MAX = 63 - len("-YYYYMMDDHHMMSS") - len("-NNN")
 
 _HOST = r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$"
 _VM_NAME = r"^[^%/\\]+$"
-
-
-def _side(word: str, verb: str, hold: int, cpu: float, memory: float) -> dict[str, t.Any]:
-    return _object(
-        f"Scale-{word} thresholds",
-        f"When to scale {word}; without it no alert asks for that direction.",
-        {
-            "cpu": _percent("CPU", f"Percent of CPU that the busiest member must be {verb}; null leaves CPU out.", cpu),
-            "memory": _percent(
-                "Memory", f"Percent of memory that the fullest member must be {verb}; null leaves memory out.", memory
-            ),
-            "for": _seconds("Duration", "How long the condition must last before the alert fires.", hold, 0),
-        },
-        {"cpu": cpu, "memory": memory, "for": hold},
-        default=None,
-        nullable=True,
-    )
 
 
 _SIZE = _object(
@@ -70,23 +49,6 @@ _COOLDOWN = _object(
     },
     {"out": 300, "in": 300},
     default={},
-)
-
-_POLICY = _object(
-    "Policy",
-    "What asks for scaling.",
-    {
-        "type": _choice(
-            "Type",
-            "threshold compares CPU and memory with fixed limits; the other types are reserved for a later version.",
-            ["threshold", *RESERVED["policies[].type"]],
-        ),
-        "window": _seconds("Window", "Range over which the CPU rate is computed.", 300),
-        "out": _side("out", "above", 60, 80, 85),
-        "in": _side("in", "below", 300, 30, 40),
-    },
-    {"type": "threshold", "out": {"cpu": 80, "for": 60}, "in": {"cpu": 30, "for": 300}},
-    required=("type",),
 )
 
 _GATE = _object(
@@ -195,7 +157,11 @@ _LOAD_BALANCER = _object(
         "port": _port("Port", "Port of the members.", 8080),
         "vip": _text("VIP", "Address and port of the virtual server, as information.", "10.255.48.229:80", None),
         "health_path": _text(
-            "Health path", "Path that answers when a member is healthy.", "/health", "/health", pattern="^/"
+            "Health path",
+            "Path that answers when a member is healthy. Without it, /health, and /readyz for a model_endpoint.",
+            "/health",
+            "/health",
+            pattern="^/",
         ),
     },
     {"pool": "web-pool", "port": 8080},
@@ -240,9 +206,10 @@ _TIMEOUTS = {
     "clone": ("Clone", "The clone task.", 600),
     "customization": ("Customization", "Guest customization.", 600),
     "address": ("Address", "Until the guest reports its address.", 300),
-    "gate": ("Gate", "All gates of one member.", 300),
+    "gate": ("Gate", "All gates of one member. Without it, 300, and 1800 for a model_endpoint.", 300),
     "pool": ("Pool", "Until the load balancer calls the member available.", 120),
     "target": ("Target", "Until Prometheus scrapes the member.", 60),
+    **TIMEOUTS,
 }
 
 _BREAKER = _object(
@@ -299,18 +266,19 @@ SCHEMA: dict[str, t.Any] = {
                 pattern="^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$", maxLength=30,
             ),
             "kind": _choice(
-                "Kind", "What the group is; model_endpoint is reserved for a later version.",
-                ["service", *RESERVED["kind"]], "service",
+                "Kind", "What the group is. The members of a model_endpoint serve a model with vLLM.",
+                ["service", "model_endpoint"], "service",
             ),
             "enabled": _flag("Enabled", "A disabled group refuses every action.", True),
             "tenant": _text("Tenant", "Who owns the group.", "default", "default"),
             "site": _text("Site", "Site that the group lives on.", "main", "main"),
             "size": _SIZE,
             "cooldown": _COOLDOWN,
-            "policies": _list("Policies", "What asks for scaling.", _POLICY, _POLICY["examples"], minItems=1),
+            "policies": _list("Policies", "What asks for scaling.", POLICY, POLICY["examples"], minItems=1),
             "gates": _list(
                 "Gates", "Every one must pass before a member takes traffic. Without it, one http gate on the load "
-                "balancer's port and health path.", _GATE, _GATE["examples"], minItems=1,
+                "balancer's port and health path. A model_endpoint has that of its model besides, and may have none.",
+                _GATE, _GATE["examples"],
             ),
             "vm": _VM,
             "network": _NETWORK,
@@ -334,7 +302,10 @@ SCHEMA: dict[str, t.Any] = {
                     "victim": _choice(
                         "Victim", "Who leaves first; unhealthy members always do.", ["newest", "oldest"], "newest"
                     ),
-                    "drain_timeout": _seconds("Drain", "How long connections may run on.", 120, 0),
+                    "drain_timeout": _seconds(
+                        "Drain", "How long connections may run on. Without it, 120, and 600 for a model_endpoint.",
+                        120, 0,
+                    ),
                     "shutdown_timeout": _seconds("Shutdown", "How long the guest may take to shut down.", 60, 0),
                 },
                 {"victim": "newest", "drain_timeout": 120}, default={},
@@ -361,6 +332,7 @@ SCHEMA: dict[str, t.Any] = {
                 },
                 {"user": "ubuntu", "key_file": "~/.ssh/id_ed25519"}, required=("user",), default=None, nullable=True,
             ),
+            "model": MODEL,
         },
         {},
         required=("name", "size", "policies", "vm", "network", "load_balancer"),

@@ -36,8 +36,14 @@ def _whole(title: str, description: str, example: int, low: int, high: int, defa
     return _field(kind, title, description, default, [example], minimum=low, maximum=high)
 
 
-def _percent(title: str, description: str, example: float) -> dict[str, t.Any]:
-    return _field(["number", "null"], title, description, None, [example], minimum=0, maximum=100)
+def _number(
+    title: str, description: str, default: float | None, example: float, *, nullable: bool = True, **rules: t.Any
+) -> dict[str, t.Any]:
+    return _field(["number", "null"] if nullable else "number", title, description, default, [example], **rules)
+
+
+def _percent(title: str, description: str, example: float, default: float | None = None) -> dict[str, t.Any]:
+    return _number(title, description, default, example, minimum=0, maximum=100)
 
 
 def _choice(title: str, description: str, choices: list[str], default: t.Any = _NONE) -> dict[str, t.Any]:

@@ -119,6 +119,8 @@ def check_shape(data: t.Any, problems: Problems) -> None:
 
 def fill_defaults(data: t.Any, schema: t.Mapping[str, t.Any] = SCHEMA) -> t.Any:
     """A copy of *data* with the defaults of *schema* at every depth; what has the wrong type is left alone."""
+    if "if" in schema:
+        schema = schema["then" if jsonschema.Draft202012Validator(schema["if"]).is_valid(data) else "else"]
     if isinstance(data, dict) and "properties" in schema:
         full = dict(data)
         for key, field in schema["properties"].items():

@@ -13,23 +13,10 @@ import typing as t
 
 from ._problems import Problems
 from ._rules import check_rules, fill_derived
+from ._rules_model import fill_kind
 from ._shape import check_shape, fill_defaults, plain
-
-
-class _Value:
-    """Turns itself into plain data; ``in_`` and ``for_`` stand for the fields ``in`` and ``for``."""
-
-    def as_dict(self) -> dict[str, t.Any]:
-        """Plain dicts and lists, with every field."""
-        return {f.name.rstrip("_"): _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-
-
-def _plain(value: t.Any) -> t.Any:
-    if isinstance(value, _Value):
-        return value.as_dict()
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
+from ._spec_model import Model, ModelIn, ModelOut, build_model
+from ._value import _build, _optional, _Value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +52,12 @@ class Thresholds(_Value):
 
 @dataclasses.dataclass(frozen=True)
 class Policy(_Value):
-    """A threshold policy; ``window`` in seconds."""
+    """What asks for scaling, by thresholds or by a model's signals; ``window`` in seconds."""
 
     type: str
     window: int
-    out: Thresholds | None
-    in_: Thresholds | None
+    out: Thresholds | ModelOut | None
+    in_: Thresholds | ModelIn | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +179,7 @@ class ScaleIn(_Value):
 
 @dataclasses.dataclass(frozen=True)
 class Timeouts(_Value):
-    """Seconds for each phase of a scale-out."""
+    """Seconds for each phase of a scale-out; the last two are those of a model endpoint only."""
 
     clone: int
     customization: int
@@ -200,6 +187,12 @@ class Timeouts(_Value):
     gate: int
     pool: int
     target: int
+    prepare: int | None
+    warmup: int | None
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """Plain data, without the phases that the group does not have."""
+        return {key: value for key, value in super().as_dict().items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,21 +259,12 @@ class GroupSpec(_Value):
     quarantine: Quarantine
     health: Health
     ssh: Ssh | None
+    model: Model | None
 
 
-def _build(kind: type, data: t.Mapping[str, t.Any], **extra: t.Any) -> t.Any:
-    """*kind* from *data*; lists become tuples, ``extra`` wins."""
-    values = dict(extra)
-    for field in dataclasses.fields(kind):
-        key = field.name.rstrip("_")
-        if field.name not in values and key in data:
-            value = data[key]
-            values[field.name] = tuple(value) if isinstance(value, list) else value
-    return kind(**values)
-
-
-def _optional(kind: type, data: t.Mapping[str, t.Any] | None) -> t.Any:
-    return None if data is None else _build(kind, data)
+def _policy(data: t.Mapping[str, t.Any]) -> Policy:
+    out, inward = (ModelOut, ModelIn) if data["type"] == "model_signals" else (Thresholds, Thresholds)
+    return _build(Policy, data, out=_optional(out, data["out"]), in_=_optional(inward, data["in"]))
 
 
 def _group(data: dict[str, t.Any]) -> GroupSpec:
@@ -293,10 +277,7 @@ def _group(data: dict[str, t.Any]) -> GroupSpec:
         data,
         size=_build(Size, data["size"]),
         cooldown=_build(Cooldown, data["cooldown"]),
-        policies=tuple(
-            _build(Policy, row, out=_optional(Thresholds, row["out"]), in_=_optional(Thresholds, row["in"]))
-            for row in data["policies"]
-        ),
+        policies=tuple(_policy(row) for row in data["policies"]),
         gates=tuple(_build(Gate, row) for row in data["gates"]),
         vm=_build(Vm, data["vm"]),
         network=_build(Network, network, probe=_build(Probe, network["probe"]), reserved=frozenset(reserved)),
@@ -310,6 +291,7 @@ def _group(data: dict[str, t.Any]) -> GroupSpec:
         quarantine=_build(Quarantine, data["quarantine"]),
         health=_build(Health, data["health"]),
         ssh=_optional(Ssh, data["ssh"]),
+        model=build_model(data["model"]),
     )
 
 
@@ -325,7 +307,7 @@ def parse_spec(data: t.Mapping[str, t.Any], *, origin: str = "") -> GroupSpec:
     given = plain(data)
     check_shape(given, problems)
     problems.give_up_unless(isinstance(given, dict))
-    full = fill_derived(fill_defaults(given))
+    full = fill_derived(fill_defaults(fill_kind(given)))
     check_rules(full, problems)
     problems.give_up_if_any()
     return _group(full)

@@ -36,6 +36,15 @@ GROUP: dict[str, t.Any] = {
     "base_members": [{"name": "web-base-1", "address": "10.255.48.11"}],
 }
 
+ENDPOINT: dict[str, t.Any] = {
+    **GROUP,
+    "name": "llm",
+    "kind": "model_endpoint",
+    "policies": [{"type": "model_signals"}],
+    "model": {"name": "llama-3-8b"},
+    "load_balancer": {"pool": "llm-pool", "port": 8443},
+}
+
 
 def _merge(data: dict[str, t.Any], changes: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     for path, value in changes.items():
@@ -60,6 +69,18 @@ def make_group() -> t.Callable[..., dict[str, t.Any]]:
 def make_spec(make_group: t.Callable[..., dict[str, t.Any]]) -> t.Callable[..., GroupSpec]:
     """The same, parsed."""
     return lambda **changes: parse_spec(make_group(**changes))
+
+
+@pytest.fixture(scope="session")
+def make_endpoint() -> t.Callable[..., dict[str, t.Any]]:
+    """``make_group`` for a model endpoint."""
+    return lambda **changes: _merge(copy.deepcopy(ENDPOINT), changes)
+
+
+@pytest.fixture(scope="session")
+def make_endpoint_spec(make_endpoint: t.Callable[..., dict[str, t.Any]]) -> t.Callable[..., GroupSpec]:
+    """The same, parsed."""
+    return lambda **changes: parse_spec(make_endpoint(**changes))
 
 
 @pytest.fixture

@@ -73,8 +73,16 @@ BAD = {
     "window of one scrape": ({"policies__0__window": 20}, "policies[0].window", "20", "a rate needs two samples"),
     "a policy of later": (
         {"policies__0__type": "forecast"}, "policies[0].type", "reserved for a later version", "threshold"),
-    "a policy of never": ({"policies__0__type": "mood"}, "policies[0].type", "'mood'", "one of threshold, schedule"),
-    "a kind of later": ({"kind": "model_endpoint"}, "kind", "reserved for a later version", "service"),
+    "a policy of never": (
+        {"policies__0__type": "mood"}, "policies[0].type", "'mood'", "one of threshold, model_signals, schedule"),
+    "a kind of never": ({"kind": "vm"}, "kind", "'vm'", "one of service, model_endpoint"),
+    "a service with a model": ({"model": {"name": "m"}}, "model", "a service has none", "kind: model_endpoint"),
+    "a service with a model's signals": (
+        {"policies": [{"type": "model_signals"}]}, "policies[0].type", "a service has none", "threshold"),
+    "a service that is warmed up": (
+        {"timeouts": {"warmup": 60}}, "timeouts.warmup", "no such phase", "kind: model_endpoint"),
+    "a service that is prepared": (
+        {"timeouts": {"prepare": 60}}, "timeouts.prepare", "no such phase", "kind: model_endpoint"),
     "no gate": ({"gates": []}, "gates", "[]", "a list of at least 1"),
     "path on a tcp gate": (
         {"gates": [{"type": "tcp", "port": 1, "path": "/"}]}, "gates[0].path", "'/'", "nothing for a tcp gate"),
@@ -206,7 +214,9 @@ def _fields(schema: dict[str, t.Any], path: str = "") -> t.Iterator[tuple[str, d
         required = name in schema.get("required", [])
         yield f"{path}.{name}", field, required
         yield from _fields(field, f"{path}.{name}")
-        yield from _fields(field.get("items", {}), f"{path}.{name}[]")
+        items = field.get("items", {})
+        for branch in (items.get("then"), items.get("else")) if "if" in items else (items,):
+            yield from _fields(branch, f"{path}.{name}[]")
 
 
 def test_every_field_is_described_with_a_default_or_is_required() -> None:
