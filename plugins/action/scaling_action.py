@@ -72,6 +72,16 @@ class ActionModule(LedgerAction):
         },
         "launched": {"type": "int", "default": 0},
         "launch_failures": {"type": "list", "elements": "dict", "default": []},
+        "cold_start": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "host": {"type": "str", "required": True},
+                "stage": {"type": "str", "required": True},
+                "seconds": {"type": "float", "required": True},
+            },
+        },
         "quiet": {"type": "bool", "default": False},
         "code": {"type": "str", "default": ""},
         "message": {"type": "str", "default": ""},
@@ -203,6 +213,7 @@ class ActionModule(LedgerAction):
             quarantined=args["quarantined"],
             breaker=breaker_after(ledger, args),
             quiet=args["quiet"],
+            cold_start=args["cold_start"],
             owner=args["owner"],
             **self._rest(args, action, plan),
         )
@@ -315,6 +326,7 @@ class ActionModule(LedgerAction):
             "count_before": (action["plan"] or {}).get("size_before"),
             "count_after": args["count_after"],
             "steps": [],
+            "cold_start": args["cold_start"],
         }
 
     # ---- diff

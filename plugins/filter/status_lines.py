@@ -11,6 +11,7 @@ version_added: 0.1.0
 author: The onprem.autoscale authors
 description:
   - Takes one row of M(onprem.autoscale.scaling_group_info) and returns lines of plain text.
+  - The last of its events that has a C(cold_start) is shown as P(onprem.autoscale.cold_start_lines#filter) does.
 options:
   _input:
     description: One group as RV(onprem.autoscale.scaling_group_info#module:groups) has it.
@@ -33,6 +34,8 @@ _value:
 
 import time
 import typing as t
+
+from ansible_collections.onprem.autoscale.plugins.filter.cold_start_lines import cold_start_lines
 
 
 def _clock(seconds: float | None) -> str:
@@ -73,7 +76,7 @@ def _guards(group: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def status_lines(group: t.Mapping[str, t.Any]) -> list[str]:
-    """A head line, what holds the group back, one line a member, one line an event."""
+    """A head line, what holds the group back, one line a member, one line an event, the last cold start."""
     spec, lock = group.get("spec") or {}, group.get("lock")
     size = spec.get("size") or {}
     bounds = f", min {size['min']}, max {size['max']}" if size else ""
@@ -95,6 +98,8 @@ def status_lines(group: t.Mapping[str, t.Any]) -> list[str]:
         f" by {event['source']}{': ' + event['message'] if event.get('message') else ''}"
         for event in group["events"]
     ]
+    last = next((event["cold_start"] for event in group["events"] if event.get("cold_start")), [])
+    lines += [f"  {line}" for line in cold_start_lines(last)]
     return lines
 
 

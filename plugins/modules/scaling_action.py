@@ -183,6 +183,27 @@ options:
     elements: dict
     default: []
     version_added: 0.2.0
+  cold_start:
+    description:
+      - How long the stages of a launch of model endpoints took, as P(onprem.autoscale.cold_start#filter) returns it;
+        for the event.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: Name of the member.
+        type: str
+        required: true
+      stage:
+        description: Name of the stage.
+        type: str
+        required: true
+      seconds:
+        description: How long it took.
+        type: float
+        required: true
+    version_added: 0.3.0
   quiet:
     description:
       - Leave no event and no action behind; for a reconcile that found nothing.
@@ -344,7 +365,7 @@ event:
     - The recorded event - C(id), C(group), C(action), C(kind), C(direction), C(at), C(started_at), C(seconds),
       C(source), C(reason), C(code), C(result), C(message), C(owner), C(members) (C(name), C(address), C(state)),
       C(count_before), C(count_after) and C(steps) (C(step), C(state), C(started_at), C(ended_at), C(seconds),
-      C(detail)).
+      C(detail)) and C(cold_start) (C(host), C(stage), C(seconds); empty but for launches of model endpoints).
     - C(breaker_opened) and C(breaker) when this end opened the group's breaker.
     - Times are seconds since the epoch.
   returned: when an action ends

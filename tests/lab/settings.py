@@ -18,6 +18,8 @@ import yaml
 REPO = Path(__file__).resolve().parents[2]
 DEFAULT_DIR = REPO / "build" / "lab"
 GROUPS_DIR = REPO / "inventories" / "lab" / "scaling_groups"
+MODEL_GROUP = Path(__file__).with_name("model_group.yml")
+MODEL_NAME = "lab-model"
 SUBNET = "127.0.48"
 PORT_STEP = 1000  # no two ports of labs side by side meet, as theirs differ modulo 1000
 MAX_INDEX = 13  # beyond it ports would reach 32768, where Linux takes ports for outgoing connections
@@ -36,6 +38,7 @@ class Settings:
     bigip_port: int = 18443
     bigip_control_port: int = 18444
     vip_port: int = 18080
+    model_vip_port: int = 18081
     prometheus_port: int = 19090
     alertmanager_port: int = 19093
     receiver_port: int = 19087
@@ -44,6 +47,9 @@ class Settings:
     shutdown_s: float = 1.0
     guest_capacity: int = 50
     scrape_s: float = 1.0
+    models: bool = False  # a template, a base member and a pool of model endpoints as well
+    model_load_s: float = 3.0
+    model_seqs: int = 2
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -88,6 +94,11 @@ class Settings:
         return {"web-base-1": f"{self.subnet}.11", "web-base-2": f"{self.subnet}.12"}
 
     @property
+    def model_base(self) -> dict[str, str]:
+        """As :attr:`base_members`, of the group ``model``."""
+        return {"model-base-1": f"{self.subnet}.21"} if self.models else {}
+
+    @property
     def groups_dir(self) -> Path:
         """Folder of the group files: the inventory's own for lab 0, else one that `up` writes."""
         return self.folder / "scaling_groups" if self.index else GROUPS_DIR
@@ -102,10 +113,18 @@ class Settings:
 
         :param changes: keys to set, dictionaries a level deep.
         """
-        text = (GROUPS_DIR / "web.yml").read_text()
-        spec = yaml.safe_load(text.replace(f"{SUBNET}.", f"{self.subnet}."))
+        spec = self._spec(GROUPS_DIR / "web.yml", changes)
         spec["name"] = name
-        spec["load_balancer"]["vip"] = f"{self.host}:{self.vip_port}"
+        return spec
+
+    def model_spec(self, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The group ``model`` for this lab; *changes* as for :meth:`group_spec`."""
+        return self._spec(MODEL_GROUP, changes)
+
+    def _spec(self, file: Path, changes: Mapping[str, Any] | None) -> dict[str, Any]:
+        spec = yaml.safe_load(file.read_text().replace(f"{SUBNET}.", f"{self.subnet}."))
+        port = self.model_vip_port if file == MODEL_GROUP else self.vip_port
+        spec["load_balancer"]["vip"] = f"{self.host}:{port}"
         for key, value in (changes or {}).items():
             spec[key] = {**spec[key], **value} if isinstance(value, Mapping) and key in spec else value
         return spec
@@ -196,6 +215,15 @@ class Settings:
             },
             "base_members": self.base_members,
             "scaling_groups_dir": str(self.groups_dir),
+            **self._model_description(),
+        }
+
+    def _model_description(self) -> dict[str, object]:
+        if not self.models:
+            return {}
+        key = str(self.secret("model-key"))
+        return {
+            "model": {"vip": f"{self.host}:{self.model_vip_port}", "key_file": key, "base_members": self.model_base}
         }
 
     def write_description(self, binaries: dict[str, str]) -> Path:

@@ -117,14 +117,40 @@ class Lab:
                 "-guest-exporter-arguments", str(arguments),
                 "-guest-log-dir", str(settings.logs / "guests"),
                 "-state-dir", str(settings.folder / "vcenter"),
-                "-template", "web-template",
-                "-base", ",".join(f"{name}={address}" for name, address in settings.base_members.items()),
-            ]
+                *self._vms(),
+            ],
+            environment=self._model_environment(guest),
         )  # fmt: skip
         part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.vcenter_control_port}/healthz"))
         for name, address in settings.base_members.items():
             part.wait_ready(lambda address=address: answers(f"http://{address}:8080/health"))
             self.say(f"lab: guest {name} serves on {address}")
+        for name, address in settings.model_base.items():
+            part.wait_ready(lambda address=address: answers(f"http://{address}:8001/readyz"))
+            self.say(f"lab: guest {name} serves a model on {address}:8000")
+
+    def _vms(self) -> list[str]:
+        """Templates and base members; those of models run another guest."""
+        settings = self.settings
+        base = [f"{name}={address}" for name, address in settings.base_members.items()]
+        if not settings.models:
+            return ["-template", "web-template", "-base", ",".join(base)]
+        base += [f"{name}={address}=model-template" for name, address in settings.model_base.items()]
+        command = f"model-template={sys.executable} -m lab.model_guest"
+        return ["-template", "web-template,model-template", "-guest-command", command, "-base", ",".join(base)]
+
+    def _model_environment(self, guest: Path) -> dict[str, str]:
+        settings = self.settings
+        if not settings.models:
+            return {}
+        return {
+            "PYTHONPATH": str(REPO / "tests"),
+            "MODEL_GUEST_BINARY": str(guest),
+            "MODEL_GUEST_SEQS": str(settings.model_seqs),
+            "VLLM_API_KEY": settings.secret("model-key").read_text(),
+            "VLLM_STUB_LOAD_SECONDS": f"{settings.model_load_s:g}",
+            "VLLM_STUB_PACE": "0.1",
+        }
 
     def _start_bigip(self, tls: dict[str, Path]) -> None:
         settings = self.settings
@@ -165,7 +191,35 @@ class Lab:
             "destination": f"{self.settings.host}:{self.settings.vip_port}",
             "pool": "/Common/web-pool",
         }
-        return {"partition": "Common", "monitors": [monitor], "pools": [pool], "virtuals": [virtual]}
+        config = {"partition": "Common", "monitors": [monitor], "pools": [pool], "virtuals": [virtual]}
+        for name, rows in self._model_pool().items():
+            config[name] += rows
+        return config
+
+    def _model_pool(self) -> dict[str, list[dict[str, object]]]:
+        """The pool of model endpoints: its monitor asks the canary, on another port than the members'."""
+        settings = self.settings
+        if not settings.models:
+            return {}
+        monitor = {
+            "name": "model-ready",
+            "type": "http",
+            "destination": "*:8001",
+            "send": "GET /readyz HTTP/1.0\r\n\r\n",
+            "recv": "200 OK",
+            "interval": 1,
+            "timeout": 3,
+        }
+        members = [
+            {"name": f"{address}:8000", "address": address, "port": 8000} for address in settings.model_base.values()
+        ]
+        pool = {"name": "model-pool", "monitor": "/Common/model-ready", "members": members}
+        virtual = {
+            "name": "model-vip",
+            "destination": f"{settings.host}:{settings.model_vip_port}",
+            "pool": "/Common/model-pool",
+        }
+        return {"monitors": [monitor], "pools": [pool], "virtuals": [virtual]}
 
     def _start_alertmanager(self, alertmanager: str) -> None:
         settings = self.settings

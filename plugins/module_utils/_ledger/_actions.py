@@ -219,6 +219,7 @@ class Actions(Controls):
         quarantined: t.Sequence[Row] = (),
         breaker: t.Mapping[str, t.Any] | None = None,
         quiet: bool = False,
+        cold_start: t.Sequence[Row] = (),
         owner: str | None = None,
     ) -> Row:
         """End the action: step, members, leases, breaker, event, cooldown and lock in one transaction.
@@ -232,6 +233,7 @@ class Actions(Controls):
         :param removed: names whose VMs are verified gone: their addresses are free again (invariant 3).
         :param quarantined: ``{name, note}`` of failed members whose VMs are kept for diagnosis (invariant 8).
         :param breaker: the group's breaker from now on, as in :meth:`controls`; ``None`` leaves it.
+        :param cold_start: ``{host, stage, seconds}`` of the members that were launched, for the event.
         :param quiet: no event, as there is nothing to tell: what comes back has the ``id`` ``None``. Of the quiet
             reconciles of a group, the ledger keeps the row of the last one.
         """
@@ -259,7 +261,7 @@ class Actions(Controls):
             if quiet:
                 self._drop_quiet(connection, group, ident)
             else:
-                self._add_event(connection, action, event_members)
+                self._add_event(connection, action, event_members, cold_start)
             opened = breaker is not None and self._save_breaker(connection, group, breaker)
             if cooldown_until is None and cooldown is not None:
                 cooldown_until = now + cooldown

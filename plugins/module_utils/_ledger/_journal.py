@@ -90,7 +90,9 @@ class Journal(Members):
             values["detail"] = {**(running["detail"] or {}), **detail}
         connection.execute(sa.update(tables.steps).where(*where).values(**values))
 
-    def _add_event(self, connection: sa.Connection, action: Row, members: list[Row]) -> int:
+    def _add_event(
+        self, connection: sa.Connection, action: Row, members: list[Row], cold_start: t.Sequence[Row] = ()
+    ) -> int:
         """The event of an action's end; its id comes back."""
         return self._insert_event(
             connection,
@@ -106,6 +108,7 @@ class Journal(Members):
             count_after=action["count_after"],
             steps=step_rows(connection, action["ident"]),
             message=action["message"],
+            cold_start=list(cold_start) or None,
         )
 
     def _insert_event(self, connection: sa.Connection, **values: t.Any) -> int:

@@ -46,5 +46,13 @@ def _to_2(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"CREATE TABLE {table}")
 
 
+def _to_3(connection: sa.Connection) -> None:
+    """How long the stages of a launch took, for model endpoints."""
+    connection.exec_driver_sql("ALTER TABLE events ADD COLUMN cold_start JSON")
+    connection.exec_driver_sql(
+        "CREATE INDEX ix_events_cold_start ON events (group_name, id) WHERE cold_start IS NOT NULL"
+    )
+
+
 #: One function a version step: ``MIGRATIONS[i](connection)`` turns a store of version ``i + 1`` into ``i + 2``.
-MIGRATIONS: tuple[t.Callable[[sa.Connection], None], ...] = (_to_2,)
+MIGRATIONS: tuple[t.Callable[[sa.Connection], None], ...] = (_to_2, _to_3)

@@ -47,6 +47,7 @@ def event_rows(connection: sa.Connection, *where: t.Any, limit: int | None = Non
     found = rows_of(connection, query if limit is None else query.limit(limit))
     for row in found:
         row["group"] = row.pop("group_name")
+        row["cold_start"] = row["cold_start"] or []
         row["seconds"] = None if row["started_at"] is None else round(row["at"] - row["started_at"], 3)
     return found
 
@@ -68,6 +69,7 @@ def unwritten_event(action: Row) -> Row:
         "result": action["state"],
         "members": [],
         "steps": [],
+        "cold_start": [],
         "seconds": round(action["ended_at"] - action["started_at"], 3),
         **{key: action[key] for key in told},
     }

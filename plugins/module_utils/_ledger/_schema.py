@@ -156,7 +156,16 @@ def build_tables() -> Tables:
         number("count_after", null=True),
         document("steps"),
         text("message"),
+        document("cold_start"),  # [{host, stage, seconds}] of a launch of model endpoints
         sa.Index("ix_events_group_name_id", "group_name", "id"),
+        # Few events have one, and the metrics ask for the last of each group all the time.
+        sa.Index(
+            "ix_events_cold_start",
+            "group_name",
+            "id",
+            sqlite_where=sa.text("cold_start IS NOT NULL"),
+            postgresql_where=sa.text("cold_start IS NOT NULL"),
+        ),
         sa.Index("ix_events_action", "action"),
     )
     cooldowns = sa.Table(

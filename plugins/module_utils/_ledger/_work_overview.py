@@ -66,7 +66,20 @@ def overview(connection: sa.Connection, now: float) -> Overview:
         },
         members=members,
         leases={row.group_name: row.count for row in leased},
+        cold_starts=_cold_starts(connection),
     )
+
+
+def _cold_starts(connection: sa.Connection) -> dict[str, dict[str, float]]:
+    """Of each group's last launch that recorded one."""
+    events = tables.events.c
+    last = sa.select(sa.func.max(events.id)).where(events.cold_start.is_not(None)).group_by(events.group_name)
+    found: dict[str, dict[str, float]] = {}
+    for row in connection.execute(sa.select(events.group_name, events.cold_start).where(events.id.in_(last))):
+        stages = found.setdefault(row.group_name, {})
+        for entry in row.cold_start:
+            stages[entry["stage"]] = max(stages.get(entry["stage"], 0.0), entry["seconds"])
+    return found
 
 
 def _members(connection: sa.Connection) -> dict[str, dict[str, int]]:

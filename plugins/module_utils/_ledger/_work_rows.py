@@ -141,6 +141,8 @@ class Overview:
     reconciled: t.Mapping[str, Reconciled]
     members: t.Mapping[str, t.Mapping[str, int]] = dataclasses.field(default_factory=dict)  # group -> state -> how many
     leases: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    # group -> stage -> seconds of the slowest host of the last launch that has them
+    cold_starts: t.Mapping[str, t.Mapping[str, float]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -78,6 +78,9 @@ class Metrics:
         )
         self.findings = self._gauge("reconcile_findings", "Of the last reconcile", "group", "kind")
         self.leaked = self._gauge("reconcile_leaked", "What nobody owned at the last reconcile", "group", "what")
+        self.cold_start = self._gauge(
+            "cold_start_seconds", "Of the last launch of model endpoints, its slowest host", "group", "stage"
+        )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return prometheus_client.Counter(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
@@ -108,6 +111,10 @@ class Metrics:
             gauge.clear()
         self.findings.clear()
         self.leaked.clear()
+        self.cold_start.clear()
+        for group, stages in overview.cold_starts.items():
+            for stage, seconds in stages.items():
+                self.cold_start.labels(group, stage).set(seconds)
         self.controllers.set(len(overview.controllers))
         for group in sorted({*groups, *(name for names in by_group for name in names)}):
             expiry = overview.locks.get(group, 0.0)

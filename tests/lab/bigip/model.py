@@ -364,6 +364,9 @@ class Config:
         self._change(monitor, schema.MONITORS[kind], body)
         if monitor["interval"] < 1 or monitor["timeout"] < 1:
             raise configuration_error(f"interval and timeout of {path} must be at least 1.")
+        destination = str(monitor.get("destination", "*:*"))
+        if not re.fullmatch(r"(\*|[0-9a-fA-F.:%]+)[:.](\*|\d{1,5})", destination):
+            raise configuration_error(f"the destination of {path} is no address and port: {destination}.")
         try:
             re.compile(monitor.get("recv") or "")
         except re.error as exc:

@@ -144,6 +144,7 @@ func (v *labVM) clone(ctx *simulator.Context, task *simulator.Task, req *types.C
 				{Name: "config.annotation", Val: config.Annotation}, {Name: "summary.config.annotation", Val: config.Annotation},
 			})
 		}
+		v.lab.vms.setOrigin(ref, v.Self, v.Name)
 		if req.Spec.Customization != nil && !req.Spec.Template {
 			v.lab.setPending(ctx, vm, req.Spec.Customization)
 		}

@@ -23,9 +23,9 @@ const (
 )
 
 // baseVM is a VM that is there from the start.
-type baseVM struct{ name, address string }
+type baseVM struct{ name, address, template string }
 
-// parseBase reads "name=address,name=address".
+// parseBase reads "name=address,name=address=template".
 func parseBase(text string) ([]baseVM, error) {
 	var rows []baseVM
 	for _, part := range strings.Split(text, ",") {
@@ -33,10 +33,11 @@ func parseBase(text string) ([]baseVM, error) {
 			continue
 		}
 		name, address, ok := strings.Cut(part, "=")
+		address, template, _ := strings.Cut(address, "=")
 		if !ok || name == "" || net.ParseIP(address) == nil {
-			return nil, fmt.Errorf("-base: %q is not name=address", part)
+			return nil, fmt.Errorf("-base: %q is not name=address or name=address=template", part)
 		}
-		rows = append(rows, baseVM{name, address})
+		rows = append(rows, baseVM{name, address, template})
 	}
 	return rows, nil
 }
@@ -57,8 +58,8 @@ func (l *lab) populate(o options) error {
 	if err != nil {
 		return err
 	}
-	if o.template != "" {
-		vm, err := builder.create(ctx, o.template)
+	for _, name := range strings.FieldsFunc(o.template, func(r rune) bool { return r == ',' }) {
+		vm, err := builder.create(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -76,7 +77,7 @@ func (l *lab) populate(o options) error {
 		if err != nil {
 			return err
 		}
-		l.vms.addBase(vm.Reference(), row.name, row.address)
+		l.vms.addBase(vm.Reference(), row)
 		task, err := vm.PowerOn(ctx)
 		if err != nil {
 			return err

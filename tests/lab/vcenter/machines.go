@@ -33,6 +33,7 @@ type machine struct {
 	ref     types.ManagedObjectReference
 	name    string
 	base    bool
+	origin  string                   // template that it was made from
 	address string                   // fixed address that its guest is configured for, "" when none
 	claimed string                   // address that its running guest has
 	pending *types.CustomizationSpec // to be applied at the next power on
@@ -68,11 +69,21 @@ func (m *machines) row(ref types.ManagedObjectReference) *machine {
 }
 
 // addBase records a VM that is there from the start: it boots at once and no rule strikes it.
-func (m *machines) addBase(ref types.ManagedObjectReference, name, address string) {
+func (m *machines) addBase(ref types.ManagedObjectReference, vm baseVM) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	row := m.row(ref)
-	row.name, row.address, row.base = name, address, true
+	row.name, row.address, row.origin, row.base = vm.name, vm.address, vm.template, true
+}
+
+// setOrigin records what a VM was cloned from: a copy of a copy comes from the same template.
+func (m *machines) setOrigin(ref, source types.ManagedObjectReference, name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	row := m.row(ref)
+	if row.origin = m.row(source).origin; row.origin == "" {
+		row.origin = name
+	}
 }
 
 // setPending stores the customization for the next power on; false when one is stored already.
@@ -198,7 +209,7 @@ func (m *machines) bind(ctx context.Context, row *machine, address string, healt
 	if m.guest.binary == "" || !isLoopback(address) {
 		return nil // an address without a process: nothing of the lab reaches beyond this machine
 	}
-	guest, err := startGuest(m.guest, row.name, address, health)
+	guest, err := startGuest(m.guest, row.origin, row.name, address, health)
 	m.mu.Lock()
 	if err != nil {
 		if ctx.Err() == nil {

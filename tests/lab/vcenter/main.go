@@ -54,8 +54,10 @@ func parseOptions() options {
 	flag.IntVar(&o.guest.exporterPort, "guest-exporter-port", 9100, "port of the guests' metrics")
 	flag.StringVar(&o.guest.exporterArguments, "guest-exporter-arguments", "", "file of node_exporter's arguments, one a line, that the guests' metrics follow; none: plain /metrics")
 	flag.Float64Var(&o.guest.capacity, "guest-capacity", 50, "requests per second that make a guest's CPU 100 percent")
-	flag.StringVar(&o.base, "base", "web-base-1=127.0.48.11,web-base-2=127.0.48.12", "VMs that are there and on from the start: name=address, ...")
-	flag.StringVar(&o.template, "template", "web-template", "name of the template")
+	o.guest.commands = guestCommands{}
+	flag.Var(o.guest.commands, "guest-command", "template=program argument ...: what is started as a guest of VMs of this template, with a guest's arguments; may be repeated")
+	flag.StringVar(&o.base, "base", "web-base-1=127.0.48.11,web-base-2=127.0.48.12", "VMs that are there and on from the start: name=address or name=address=template, ...")
+	flag.StringVar(&o.template, "template", "web-template", "names of the templates, with commas")
 	flag.StringVar(&o.golden, "golden", "web-golden", "name of a powered-off VM that is no template")
 	flag.StringVar(&o.stateDir, "state-dir", "", "folder for the datastores' files, emptied at the start; none: a temporary folder")
 	flag.IntVar(&o.hosts, "hosts", 2, "hosts of the cluster")

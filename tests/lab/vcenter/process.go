@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -25,6 +26,24 @@ type guestOptions struct {
 	port, exporterPort int
 	capacity           float64 // requests per second
 	exporterArguments  string  // file, or nothing
+	commands           guestCommands
+}
+
+// guestCommands are the programs of guests that are no plain ones, by the template that their VMs come from. They take a guest's
+// arguments.
+type guestCommands map[string][]string
+
+func (c guestCommands) String() string { return "" }
+
+// Set implements flag.Value: "template=program argument ...".
+func (c guestCommands) Set(text string) error {
+	template, command, _ := strings.Cut(text, "=")
+	words := strings.Fields(command)
+	if template == "" || len(words) == 0 {
+		return fmt.Errorf("%q is not template=program", text)
+	}
+	c[template] = words
+	return nil
 }
 
 // readyTimeout bounds the start of a guest; it takes some 10 ms on an idle machine.
@@ -40,7 +59,7 @@ type process struct {
 
 // startGuest runs the guest program on the address and waits until it has bound its ports. An error
 // means that no process is left.
-func startGuest(o guestOptions, name, address string, health int) (*process, error) {
+func startGuest(o guestOptions, template, name, address string, health int) (*process, error) {
 	output, err := guestLog(o.logDir, name)
 	if err != nil {
 		return nil, err
@@ -51,11 +70,15 @@ func startGuest(o guestOptions, name, address string, health int) (*process, err
 		return nil, err
 	}
 	defer reader.Close()
-	command := exec.Command(o.binary,
+	program, ok := o.commands[template]
+	if !ok {
+		program = []string{o.binary}
+	}
+	command := exec.Command(program[0], append(program[1:len(program):len(program)],
 		"-ip", address, "-hostname", name, "-port", strconv.Itoa(o.port),
 		"-exporter-port", strconv.Itoa(o.exporterPort), "-health", strconv.Itoa(health),
 		"-capacity", strconv.FormatFloat(o.capacity, 'g', -1, 64), "-ready-fd", "3", "-exit-on-stdin-eof",
-		"-exporter-arguments", o.exporterArguments)
+		"-exporter-arguments", o.exporterArguments)...)
 	command.Stdout, command.Stderr, command.ExtraFiles = output, output, []*os.File{writer}
 	command.Env = append(os.Environ(), "GOMAXPROCS=2")
 	command.SysProcAttr = childAttributes()

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from lab.bigip.errors import ApiError
 from lab.bigip.monitor import request_bytes, wire_text
 
 HTTP = {
@@ -125,6 +126,12 @@ async def test_destination_watches_another_port(start, backends, eventually):
     await backends[1].stop()
     device = await start({"monitor": "health"}, monitors=[watched])
     await eventually(lambda: device.runtime(backends[1]).health == "up")
+
+
+@pytest.mark.parametrize("destination", ["8001", "*", "*:http", "*:"])
+async def test_a_destination_that_is_no_address_and_port_is_refused(start, destination):
+    with pytest.raises(ApiError, match="destination"):
+        await start({"monitor": "health"}, monitors=[http(destination=destination)])
 
 
 async def test_down_with_reset_cuts_running_connections(start, backends, connection, eventually):
