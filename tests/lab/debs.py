@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The real Prometheus and Alertmanager for tests and the lab, without root rights.
+"""The real Prometheus, Alertmanager and OCI registry for tests and the lab, without root rights.
 
 What a person installed is taken from PATH. Else Debian's packages are downloaded by ``apt-get download``, unpacked
 (never installed) into ``build/lab/debs`` and kept there. Alertmanager is built from its Go module: Debian's reads its
@@ -32,6 +32,7 @@ BINARIES: dict[str, tuple[tuple[str, ...], str]] = {
     "alertmanager": (("alertmanager", "prometheus-alertmanager"), "prometheus-alertmanager"),
     "amtool": (("amtool",), "prometheus-alertmanager"),
     "node_exporter": (("node_exporter", "prometheus-node-exporter"), "prometheus-node-exporter"),
+    "docker-registry": (("docker-registry",), "docker-registry"),
 }
 _ALIASES = {alias: name for name, (aliases, _package) in BINARIES.items() for alias in aliases}
 
@@ -41,7 +42,7 @@ class MissingBinaryError(RuntimeError):
 
 
 def binary(name: str) -> Path:
-    """The path of ``prometheus``, ``promtool``, ``alertmanager``, ``amtool`` or ``node_exporter``.
+    """The path of a program of :data:`BINARIES`, such as ``prometheus`` or ``docker-registry``.
 
     Both of a pair (server and tool) come from the same place, so that their versions fit.
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import trustme
@@ -13,7 +14,7 @@ import trustme
 NAMES = ("localhost", "127.0.0.1", "::1")
 
 
-def make_tls(folder: str | Path) -> dict[str, Path]:
+def make_tls(folder: str | Path, names: Sequence[str] = NAMES) -> dict[str, Path]:
     """Paths of ``ca`` (what clients trust), ``cert`` (server certificate and chain) and ``key`` (0600), all PEM.
 
     The files are made once and kept, so that a client that trusts the authority goes on doing so after a restart.
@@ -24,7 +25,7 @@ def make_tls(folder: str | Path) -> dict[str, Path]:
         return paths
     folder.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA(organization_name="onprem.autoscale lab")
-    server = authority.issue_cert(*NAMES, common_name="lab")
+    server = authority.issue_cert(*names, common_name="lab")
     descriptor = os.open(paths["key"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(server.private_key_pem.bytes())

@@ -147,12 +147,14 @@ class HttpClient:
         headers: t.Mapping[str, str] | None = None,
         ok: t.Collection[int] | None = (200,),
         timeout: float | None = None,
+        stream: bool = False,
     ) -> requests.Response:
         """Send one request and return the response.
 
         :param path: begins with a slash; appended to the base address as it is (percent escapes included).
         :param ok: statuses that count as success; ``None`` hands every answer to the caller.
         :param timeout: seconds, where this request needs more or less than the others.
+        :param stream: leave the body for :meth:`chunks`; the caller closes the response.
         :raises ConnectionBrokenError: refused, unknown name, TLS, timeout, cut.
         :raises AuthenticationError: 401, after :attr:`on_unauthorized` had its chance.
         :raises NotFoundError: 404.
@@ -160,7 +162,7 @@ class HttpClient:
         :raises ResponseError: any other status that is not in *ok*.
         """
         method = method.upper()
-        call = {"json": json, "data": data, "params": params, "headers": headers}
+        call = {"json": json, "data": data, "params": params, "headers": headers, "stream": stream}
         response = self._send(method, path, call, timeout)
         if response.status_code == 401 and self.on_unauthorized is not None and (ok is None or 401 not in ok):
             hook, self.on_unauthorized = self.on_unauthorized, None  # a renewal that is refused must not renew again
@@ -188,6 +190,17 @@ class HttpClient:
                 f"{response.headers.get('Content-Type', 'no content type')} instead of JSON: {shorten(response.text)}",
                 remedy="Check that the address and port are those of the API and not of a proxy or a web page.",
             ) from None
+
+    def chunks(self, response: requests.Response, size: int) -> t.Iterator[bytes]:
+        """The body of a response that was asked for with *stream*.
+
+        :raises ConnectionBrokenError: the connection broke, or no byte came for too long.
+        """
+        try:
+            yield from response.iter_content(size)
+        except requests.exceptions.RequestException as error:
+            path = urlsplit(response.url).path
+            raise self._broken(response.request.method or "GET", path, error, self.timeout) from error
 
     def error_for(self, method: str, path: str, response: requests.Response) -> Exception:
         """What an unexpected status becomes."""
