@@ -21,8 +21,8 @@ CPU = 'max(100 - avg by (instance)(rate(node_cpu_seconds_total{mode="idle",job="
 class Observer(Outside):
     """Samples the lab once a second in a thread and answers questions about its present state."""
 
-    def __init__(self, lab: dict[str, Any], load_stats: Path) -> None:
-        super().__init__(lab)
+    def __init__(self, lab: dict[str, Any], load_stats: Path, group: str = "web") -> None:
+        super().__init__(lab, group)
         self.load_stats = load_stats
         self.samples: list[dict[str, Any]] = []
         self._stop = threading.Event()
@@ -45,23 +45,29 @@ class Observer(Outside):
     # ---- the present state -------------------------------------------------------------------------------------------
     def vms(self) -> list[dict[str, Any]]:
         """VMs of the group and of its base."""
-        return [vm for vm in self.vm_rows() if vm["name"].startswith("web-") and vm["name"] != "web-golden"]
+        names = f"{self.group}-"
+        return [vm for vm in self.vm_rows() if vm["name"].startswith(names) and vm["name"] != "web-golden"]
 
     def events(self) -> list[dict[str, Any]]:
         """Rows of the ledger's events, oldest first."""
         events = self.ledger(
             "select e.action, a.direction, e.at, a.started_at, e.code, e.result, e.members, e.count_before,"
-            " e.count_after, e.steps, e.message, e.source, e.reason"
+            " e.count_after, e.steps, e.message, e.source, e.reason, e.cold_start"
             " from events e join actions a on a.ident = e.action order by e.id"
         )
         for event in events:
             event["steps"] = json.loads(event["steps"] or "[]")
+            event["cold_start"] = json.loads(event["cold_start"] or "[]")
             event["members"] = [row["name"] for row in json.loads(event["members"] or "[]")]
         return events
 
     def cpu(self) -> float | None:
         """The busiest instance's CPU in percent, as Prometheus computes it."""
-        query = urllib.parse.urlencode({"query": CPU})
+        return self.prometheus(CPU)
+
+    def prometheus(self, expression: str) -> float | None:
+        """The first value of an expression; ``None`` when it has none."""
+        query = urllib.parse.urlencode({"query": expression})
         result = get_json(f"{self.lab['prometheus']['url']}/api/v1/query?{query}")["data"]["result"]
         return float(result[0]["value"][1]) if result else None
 

@@ -28,11 +28,13 @@ class Outside:
     """What vCenter, BIG-IP, the target file and the ledger's file hold now.
 
     :param lab: what lab.json says.
+    :param group: whose pool and target file are looked at.
     """
 
-    def __init__(self, lab: dict[str, Any]) -> None:
+    def __init__(self, lab: dict[str, Any], group: str = "web") -> None:
         self.lab = lab
-        self.target_file = Path(lab["prometheus"]["file_sd_dir"]) / "web.json"
+        self.group = group
+        self.target_file = Path(lab["prometheus"]["file_sd_dir"]) / f"{group}.json"
         self.ledger_file = Path(lab["ledger"].removeprefix("sqlite:///"))
 
     def vm_rows(self) -> list[dict[str, Any]]:
@@ -40,9 +42,9 @@ class Outside:
         return [row for row in get_json(self.lab["vcenter"]["control"] + "/vms") if not row.get("template")]
 
     def member_rows(self) -> list[dict[str, Any]]:
-        """Members of web-pool."""
+        """Members of the group's pool."""
         pools = get_json(self.lab["bigip"]["control"] + "/state")["pools"]
-        return list(next(pool for pool in pools if pool["name"].endswith("web-pool"))["members"])
+        return list(next(pool for pool in pools if pool["name"].endswith(f"/{self.group}-pool"))["members"])
 
     def target_addresses(self) -> list[str]:
         """Addresses in the group's file_sd file, which must exist."""
@@ -51,7 +53,7 @@ class Outside:
     def is_told(self) -> bool:
         """Whether Prometheus has read the group's file as it is now; it looks at most every 5 s."""
         rows = get_json(f"{self.lab['prometheus']['url']}/api/v1/targets?state=active")["data"]["activeTargets"]
-        seen = {row["discoveredLabels"]["__address__"] for row in rows if row["scrapePool"] == "web"}
+        seen = {row["discoveredLabels"]["__address__"] for row in rows if row["scrapePool"] == self.group}
         base = {f"{address}:9100" for address in self.lab["base_members"].values()}
         return seen - base == set(self.target_addresses()) - base
 

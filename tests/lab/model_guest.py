@@ -108,7 +108,7 @@ class Guest:
             "url": f"http://{self.address}:{PORT}",
             "model": MODEL_NAME,
             "tokens": 4,
-            "deadline": 3,
+            "deadline": 2,
             "interval": 2,
             "failures": 2,
             "restart_file": str(self.folder / "restart"),  # nobody restarts it here: the member is replaced
