@@ -13,6 +13,7 @@ What it replays
     is 503 after 5 s and the process ends with 0 after 12 s
   * SIGTERM: with ``--shutdown-timeout 0`` streams end with HTTP 200 and ``finish_reason: abort``; with more they are
     finished, new requests get 500, and /health says 200 all through; exit 0
+  * ``--max-num-queued-reqs``: 503, but a stream has begun with its 200 and says so in an ``error`` event
   * the key guards /v1, /v2, /inference and /cohere only; /invocations and /tokenize answer without it
 
 What is different from the real one

@@ -18,6 +18,13 @@ DEAD = {
     "param": None,
     "code": 500,
 }
+BUSY = {
+    "message": "The engine is currently busy and cannot accept new requests. Please try again later or on a different "
+    "instance.",
+    "type": "Service Unavailable",
+    "param": None,
+    "code": 503,
+}
 
 
 class Answer:
@@ -53,6 +60,15 @@ class Answer:
         """A stream's status and headers go out before the engine is asked, as vLLM does it."""
         if self._stream:
             self._connection.begin_stream()
+
+    def refuse(self, error: dict[str, Any]) -> None:
+        """Not taken by the engine: a stream says so within its 200, as it has begun."""
+        if self._stream:
+            self._connection.send(f"data: {json.dumps({'error': error})}\n\ndata: [DONE]\n\n".encode())
+            self._connection.end_stream()
+        else:
+            self._connection.answer(error["code"], {"error": error})
+        self._over()
 
     def deliver(self, tokens: list[str], finish: str | None) -> None:
         """What one step of the engine made; *finish* ends the answer."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import VERSION
-from .answers import Answer
+from .answers import BUSY, DEAD, Answer
 from .engine import Engine, Request
 from .http11 import Call
 from .metrics import Metrics
@@ -132,6 +132,8 @@ class Api:
         self._infer(call, body, content, _count(content), chat=True, default=None)
 
     def _read(self, call: Call) -> dict[str, Any]:
+        if not call.headers.get("content-type", "").startswith("application/json"):
+            raise Refused(400, "Unsupported Media Type: Only 'application/json' is allowed")
         try:
             body = json.loads(call.body)
         except ValueError as error:
@@ -145,7 +147,12 @@ class Api:
     ) -> None:
         model = body.get("model") or self.names[0]
         if model not in self.names:
-            raise Refused(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
+            raise Refused(
+                404,
+                f"The model `{model}` does not exist. Valid aliases: {', '.join(self.names)}.",
+                "NotFoundError",
+                "model",
+            )
         if body.get("n") not in (None, 1):
             raise Refused(400, "the stub answers n=1 only", param="n")
         room = self.max_model_len - count
@@ -163,7 +170,6 @@ class Api:
         temperature = body.get("temperature", 1.0)
         if not isinstance(temperature, int | float) or temperature < 0:
             raise Refused(400, f"temperature must be non-negative, got {temperature}.", param="temperature")
-        self._admit()
         stream = body.get("stream") is True
         usage = stream and bool((body.get("stream_options") or {}).get("include_usage"))
         ident = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
@@ -179,7 +185,11 @@ class Api:
         call.connection.when_gone = gone
         self.load += self._tracked
         answer.begin()
-        self.engine.add(request)
+        refusal = self._refusal()
+        if refusal:
+            answer.refuse(refusal)
+        else:
+            self.engine.add(request)
 
     @property
     def _tracked(self) -> int:
@@ -188,16 +198,15 @@ class Api:
     def _over(self) -> None:
         self.load -= self._tracked
 
-    def _admit(self) -> None:
-        """Whether one more request is taken; what is leaving or dead says 500."""
+    def _refusal(self) -> dict[str, Any] | None:
+        """Why one more request is not taken."""
         if self.leaving or self.errored or self.engine.dead:
-            raise Refused(
-                500, "EngineCore encountered an issue. See stack trace for the root cause.", "InternalServerError"
-            )
+            return DEAD
         limit = self.options.max_num_queued_reqs
         if limit is not None and self.engine.unfinished >= limit:
-            self.metrics.rejections["queue_full"] = self.metrics.rejections.get("queue_full", 0) + 1
-            raise Refused(503, f"The server has {limit} requests already, try again later.", "ServiceUnavailableError")
+            self.metrics.rejections["max_num_queued_reqs"] += 1
+            return BUSY
+        return None
 
 
 def _whole(body: dict[str, Any], name: str, default: int | None) -> int | None:

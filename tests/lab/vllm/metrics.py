@@ -57,7 +57,8 @@ HISTOGRAMS = {
     "request_decode_time_seconds": _WHOLE,
     "iteration_tokens_total": _TOKENS,
 }
-REASONS = ("stop", "length", "abort", "error")
+REASONS = ("stop", "length", "abort", "error", "repetition")
+REJECTIONS = ("max_num_queued_reqs", "max_num_queued_tokens")
 WAITING = ("capacity", "deferred")
 
 
@@ -85,7 +86,7 @@ class Metrics:
         self.waiting_by_reason = dict.fromkeys(WAITING, 0)
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.success = dict.fromkeys(REASONS, 0)
-        self.rejections: dict[str, int] = {}
+        self.rejections = dict.fromkeys(REJECTIONS, 0)
         self.histograms = {name: Histogram(buckets) for name, buckets in HISTOGRAMS.items()}
 
     def text(self) -> str:
