@@ -5,8 +5,8 @@
 
 The canary calls it after its first success. What the role did before the start (gpu, model, install) lies in
 ``stages_file`` and is used once. The stages of vLLM itself come from texts in the journal, which belong to a version of
-vLLM: where a text is not known or not found, its stage is part of the next one, and the last one ends now, by the wall's
-clock. Standard library only.
+vLLM: where a text is not known or not found, its stage is part of the next one, and the last one ends now, by the
+wall's clock. Standard library only.
 """
 
 from __future__ import annotations
