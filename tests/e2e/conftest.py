@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -38,24 +39,25 @@ class Site(Outside):
 
     get = staticmethod(get_text)
 
-    def __init__(self, settings: Settings, description: dict[str, Any], groups: Path) -> None:
-        super().__init__(description)
+    def __init__(self, settings: Settings, description: dict[str, Any], groups: Path, group: str = "web") -> None:
+        super().__init__(description, group)
         self.settings = settings
         self.description = description
         self.groups = groups
-        self.base = set(settings.base_members.values())
+        self.base = set((settings.model_base if group == "model" else settings.base_members).values())
 
-    def write_group(self, changes: dict[str, Any] | None = None, name: str = "web") -> dict[str, Any]:
-        """A group's file: the lab's web group with changes a level deep (a None removes the key)."""
-        spec = self.settings.group_spec(changes, name)
+    def write_group(self, changes: dict[str, Any] | None = None, name: str = "") -> dict[str, Any]:
+        """A group's file: the lab's group with changes a level deep (a None removes the key)."""
+        name = name or self.group
+        spec = self.settings.model_spec(changes) if name == "model" else self.settings.group_spec(changes, name)
         (self.groups / f"{name}.yml").write_text(yaml.safe_dump(spec, sort_keys=False))
         return spec
 
-    def playbook(self, name: str, *arguments: str, group: str | None = "web", **variables: Any) -> Run:
-        """Run a playbook by its full name against the lab's inventory."""
+    def playbook(self, name: str, *arguments: str, group: str | None = "", **variables: Any) -> Run:
+        """Run a playbook by its full name against the lab's inventory, for the site's group if not told else."""
         extra = {"scaling_groups_dir": str(self.groups), **variables}
-        if group:
-            extra["group"] = group
+        if group is not None:
+            extra["group"] = group or self.group
         command = ["ansible-playbook", f"onprem.autoscale.{name}", "-i", str(INVENTORY), "-e", json.dumps(extra)]
         environment = {**os.environ, **self.settings.environment}
         result = subprocess.run(
@@ -68,7 +70,7 @@ class Site(Outside):
         return {row["name"]: row for row in self.vm_rows()}
 
     def members(self) -> dict[str, dict[str, Any]]:
-        """Members of web-pool by address."""
+        """Members of the group's pool by address."""
         return {row["address"]: row for row in self.member_rows()}
 
     def targets(self) -> set[str]:
@@ -99,7 +101,7 @@ class Site(Outside):
 
 def launched(site: Site) -> set[str]:
     """Names of the VMs that we made."""
-    return set(site.vms()) - {*site.settings.base_members, "web-golden"}
+    return set(site.vms()) - {*site.settings.base_members, *site.settings.model_base, "web-golden"}
 
 
 @pytest.fixture(scope="session")
@@ -107,9 +109,16 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A lab of this worker's own with short clone and boot times, and group web enabled in it."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     settings = Settings.numbered(FIRST_LAB + worker, clone_s=1.0, boot_s=1.0)
+    with running(settings, tmp_path_factory.mktemp("scaling_groups"), "web") as site:
+        yield site
+
+
+@contextlib.contextmanager
+def running(settings: Settings, groups: Path, group: str) -> Iterator[Site]:
+    """A lab with a group that is enabled in it."""
     lab = Lab(settings, say=lambda text: None)
     lab.down(quiet=True)
-    site = Site(settings, lab.up(), tmp_path_factory.mktemp("scaling_groups"))
+    site = Site(settings, lab.up(), groups, group)
     try:
         site.write_group()
         run = site.playbook("configure")
@@ -122,6 +131,11 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture
 def site(configured: Site) -> Iterator[Site]:
     """The configured lab at its base; whatever a test leaves is reported as its failure and taken away."""
+    yield from at_base(configured)
+
+
+def at_base(configured: Site) -> Iterator[Site]:
+    """For one test."""
     configured.write_group()
     yield configured
     for part in ("vcenter", "bigip"):

@@ -27,7 +27,7 @@ from e2e.observer import Observer
 
 from lab import dashboards
 from lab.process import LabError, answers
-from lab.settings import BASE_MEMBERS, REPO
+from lab.settings import REPO, Settings
 from lab.supervisor import Lab
 
 OUT = REPO / "build" / "demo"
@@ -42,11 +42,12 @@ class Demo:
 
     out = OUT
     limit_s = LIMIT_S
+    group = "web"
     receiver_options: Mapping[str, Any] = {}
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings | None = None) -> None:
         self.began = time.time()
-        self.lab = Lab(say=self.say)
+        self.lab = Lab(settings, say=self.say)
         self.misses: list[str] = []
         self.shown = 0
 
@@ -63,18 +64,26 @@ class Demo:
         self.rate_file = self.out / "rate"
         self.stats = self.out / "load.jsonl"
         self.stats.touch()
-        self.set_rate(CALM)
-        self.lab.part("load").start(
-            [
-                sys.executable, "-m", "lab.load",
-                "--url", f"http://{self.description['bigip']['vip']}",
-                "--rate-file", str(self.rate_file),
-                "--stats", str(self.stats),
-            ],
-            environment={"PYTHONPATH": str(REPO / "tests")},
-        )  # fmt: skip
-        self.observer = Observer(self.description, self.stats)
+        self.start_load()
+        self.observer = self.watch()
         self.observer.start()
+
+    def start_load(self) -> None:
+        """Clients, as many as the rate file says, until the end."""
+        self.set_rate(CALM)
+        url = f"http://{self.description['bigip']['vip']}"
+        self.run_load("lab.load", "--url", url)
+
+    def run_load(self, module: str, *arguments: str, **environment: str) -> None:
+        """Start *module* as the load; it reads the rate file and writes its stats."""
+        self.lab.part("load").start(
+            [sys.executable, "-m", module, *arguments, "--rate-file", self.rate_file, "--stats", self.stats],
+            environment={"PYTHONPATH": str(REPO / "tests"), **environment},
+        )
+
+    def watch(self) -> Observer:
+        """Who samples what is plotted."""
+        return Observer(self.description, self.stats)
 
     def enable(self) -> None:
         """Enable the group under load: one that is enabled idle may be asked to shrink before it ever grew."""
@@ -93,7 +102,7 @@ class Demo:
 
     def playbook(self, name: str, *arguments: str) -> None:
         """Run a playbook by its full name, its output in the demo's folder and on the screen."""
-        command = ["ansible-playbook", f"onprem.autoscale.{name}", "-i", str(INVENTORY), "-e", "group=web", *arguments]
+        command = ["ansible-playbook", f"onprem.autoscale.{name}", "-i", str(INVENTORY), "-e", f"group={self.group}", *arguments]
         result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=REPO)
         (self.out / f"{name}.log").write_text(result.stdout + result.stderr)
         for line in result.stdout.splitlines():
@@ -164,24 +173,20 @@ class Demo:
     # ---- the end -----------------------------------------------------------------------------------------------------
     def close(self) -> dict[str, Any]:
         self.lab.part("load").stop(timeout=40)
-        leaked = self.observer.leaked(BASE_MEMBERS)
+        leaked = self.observer.leaked(self.base_members)
         self.lab.part("receiver").stop()
         self.settle()
         self.observer.stop()
         load = self.observer.load()
         actions = [as_action(event) for event in self.observer.events()]
-        settings = self.lab.settings
         summary = {
-            "setting": {
-                "min": 2, "max": 4, "calm_rps": CALM, "busy_rps": BUSY,
-                "clone_s": settings.clone_s, "boot_s": settings.boot_s,
-            },
+            "setting": self.setting(),
             "actions": actions,
             "requests_total": load["ok"] + load["failed"],
             "requests_failed": load["failed"],
             "leaked": leaked,
             "seconds": time.time() - self.began_measuring,
-        }  # fmt: skip
+        }
         self.judge(summary)
         if load["failed"]:
             self.misses.append(f"{load['failed']} of {summary['requests_total']} requests failed; see {self.stats}")
@@ -190,8 +195,21 @@ class Demo:
         self.misses += [f"{number} {name} leaked" for name, number in leaked.items() if number]
         summary["misses"] = self.misses
         (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        report.write(self.out / "report.html", summary, self.observer.samples)
+        self.write_report(summary)
         return summary
+
+    @property
+    def base_members(self) -> Mapping[str, str]:
+        """Members that are not the autoscaler's, address by name."""
+        return self.lab.settings.base_members
+
+    def setting(self) -> dict[str, Any]:
+        """What the run's numbers depend on."""
+        times = {"clone_s": self.lab.settings.clone_s, "boot_s": self.lab.settings.boot_s}
+        return {"min": 2, "max": 4, "calm_rps": CALM, "busy_rps": BUSY, **times}
+
+    def write_report(self, summary: dict[str, Any]) -> None:
+        report.write(self.out / "report.html", summary, self.observer.samples)
 
     def settle(self, timeout: float = 60.0) -> None:
         """Wait for plays that the receiver started and that outlive it, so that none finds its backends gone."""

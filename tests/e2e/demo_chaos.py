@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from e2e.demo import CALM, Demo, play
 
 from lab.faults.spawn import FaultProxy
-from lab.settings import BASE_MEMBERS, REPO
+from lab.settings import REPO
 from lab.tls import make_tls
 
 UP_S, DOWN_S = (6.0, 10.0), (3.0, 5.0)
@@ -154,7 +154,7 @@ class ChaosDemo(Demo):
     def clean(self) -> bool:
         """Whether a whole reconcile has run and nothing is left over."""
         done = self.observer.ledger("select ident from actions where direction = 'reconcile' and state = 'succeeded'")
-        return bool(done) and not any(self.observer.leaked(BASE_MEMBERS).values())
+        return bool(done) and not any(self.observer.leaked(self.base_members).values())
 
     def judge(self, summary: dict[str, Any]) -> None:
         """The same course with whatever repetitions the outages cost, inside the bounds all the time."""

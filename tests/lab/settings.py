@@ -233,4 +233,3 @@ class Settings:
         return path
 
 
-BASE_MEMBERS = Settings.from_environment().base_members  # of the lab that the environment names

@@ -95,7 +95,12 @@ MODEL = _object(
         "warmup": _WARMUP,
         "drain": _object(
             "Drain", "When nobody is served any more. The deadline is scale_in.drain_timeout.",
-            {"quiet": _seconds("Quiet", "How long in a row there must be no request.", 10, 1, 3600)},
+            {
+                "quiet": _seconds("Quiet", "How long in a row there must be no request.", 10, 1, 3600),
+                "stall": _seconds(
+                    "Stall", "After how long without a step of its engine, or an answer, nobody is served.", 60, 1, 3600
+                ),
+            },
             {"quiet": 10}, default={},
         ),
         "stop_timeout": _seconds(

@@ -57,9 +57,10 @@ class Warmup(_Value):
 
 @dataclasses.dataclass(frozen=True)
 class ModelDrain(_Value):
-    """Seconds in a row without a request that say that nobody is served."""
+    """Seconds in a row without a request, or without a step of the engine, that say that nobody is served."""
 
     quiet: int
+    stall: int
 
 
 @dataclasses.dataclass(frozen=True)

@@ -134,7 +134,7 @@ def test_defaults_of_a_model_endpoint(make_endpoint_spec: t.Any) -> None:
         "scrape": {},
         "gate": {"tokens": 8, "consecutive": 3, "deadline": 30, "first_token": 10},
         "warmup": {"prompts": 32, "concurrency": [1, 4], "lengths": [32, 512], "temperatures": [0, 0.7, 1]},
-        "drain": {"quiet": 10},
+        "drain": {"quiet": 10, "stall": 60},
         "stop_timeout": 240,
     }
 
