@@ -84,3 +84,13 @@ attributes:
     membership:
       - onprem.autoscale.ledger
 """
+
+    ACTIONGROUP_VLLM = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.vllm) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.vllm
+"""
