@@ -17,6 +17,9 @@ description:
     C(monitoring.scale_in_needs_all_targets) to V(false).
   - For scale-out, the CPU of a member counts only when it was there for the whole window, unless the group sets
     C(monitoring.scale_out_needs_whole_window) to V(false).
+  - For a model endpoint, scale-out asks for its queue, its time to the first token, its KV cache and what it turns
+    away; scale-in whether one endpoint less would do. There are alerts for people besides, without the label
+    C(onprem_autoscale), so that they go wherever the site's own routes send them.
 requirements:
   - jsonschema (Python library on the controller)
 options:
@@ -24,6 +27,18 @@ options:
     description: The declaration of one scaling group, with or without its defaults.
     type: dict
     required: true
+  runbook_base_url:
+    description: Where the runbooks of the alerts for people are. Without it they carry no C(runbook_url).
+    type: str
+    default: ""
+  alerts_off:
+    description: Names of alerts for people that are not wanted.
+    type: list
+    elements: str
+    default: []
+  alert_labels:
+    description: Further labels of the alerts for people; C(severity) may be replaced.
+    type: dict
 seealso:
   - plugin: onprem.autoscale.group_spec
     plugin_type: filter
@@ -37,7 +52,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: A rule file with the one key C(groups). Each alert has the labels C(group) and C(action).
+  description:
+    - A rule file with the one key C(groups). Each alert has the label C(group); what the autoscaler answers has
+      C(action) besides.
   type: dict
 """
 
@@ -57,10 +74,20 @@ except ImportError:
     from ansible.utils.unsafe_proxy import wrap_var as _as_data
 
 
-def alert_rules(value: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def alert_rules(
+    value: t.Mapping[str, t.Any],
+    runbook_base_url: str = "",
+    alerts_off: t.Collection[str] = (),
+    alert_labels: t.Mapping[str, str] | None = None,
+) -> dict[str, t.Any]:
     """The content of a rule file."""
     try:
-        rules = _planning.alert_rules(_planning.parse_spec(value))
+        rules = _planning.alert_rules(
+            _planning.parse_spec(value),
+            runbook_base_url=runbook_base_url,
+            alerts_off=alerts_off,
+            alert_labels=alert_labels,
+        )
     except AutoscaleError as error:
         raise AnsibleFilterError(f"onprem.autoscale.alert_rules: {error}") from error
     return _as_data(rules) if _as_data else rules

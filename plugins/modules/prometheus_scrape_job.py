@@ -46,6 +46,14 @@ options:
         renamed in place. Required with O(state=present).
       - Give secrets as files (C(password_file), C(credentials_file)), not as values.
     type: dict
+  companions:
+    description:
+      - More jobs, as entries of C(scrape_configs) with a C(job_name) each. They come and go with O(job).
+      - One that is no longer in the list is taken out.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.2.0
   method:
     description:
       - V(fragment) writes C(NAME.yml) into a folder that C(scrape_config_files) of O(config_file) covers (Prometheus
@@ -99,6 +107,12 @@ job_name:
   returned: success
   type: str
   sample: web
+companions:
+  description: The names of the companions in Prometheus.
+  returned: success
+  type: list
+  elements: str
+  sample: [web-canary]
 method:
   description: Where the job is (or would be) kept, V(fragment) or V(block).
   returned: success
@@ -136,6 +150,7 @@ SPEC = ArgumentSpec(
     {
         "name": {"type": "str", "required": True},
         "job": {"type": "dict"},
+        "companions": {"type": "list", "elements": "dict", "default": []},
         "config_file": {"type": "path", "default": "/etc/prometheus/prometheus.yml"},
         "method": {"type": "str", "choices": ["auto", "fragment", "block"], "default": "auto"},
         "fragment_dir": {"type": "path"},
@@ -158,6 +173,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         method=params["method"],
         fragment_dir=params["fragment_dir"],
         promtool=params["promtool"],
+        companions=params["companions"],
     )
     with _client.PrometheusClient.from_params(params) as client:
         return _scrape_job.ensure(

@@ -14,7 +14,8 @@ from ._breaker import Breaker
 from ._controls import PROCESSES, Controls
 from ._decision import decide, quarantine_room
 from ._findings import Finding, Reconciliation
-from ._monitoring import alert_route, alert_rules, scrape_job
+from ._model_alerts import MODEL_ALERTS
+from ._monitoring import alert_route, alert_rules, scrape_companions, scrape_job
 from ._names import member_names
 from ._observe import observe
 from ._reconcile import reconcile
@@ -25,6 +26,7 @@ from ._survey import names_unseen
 from ._victims import choose_victims
 
 __all__ = [
+    "MODEL_ALERTS",
     "PROCESSES",
     "SCHEMA",
     "Breaker",
@@ -49,5 +51,6 @@ __all__ = [
     "parse_spec",
     "quarantine_room",
     "reconcile",
+    "scrape_companions",
     "scrape_job",
 ]

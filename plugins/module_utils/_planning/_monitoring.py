@@ -12,30 +12,17 @@ from __future__ import annotations
 import typing as t
 
 from .._common._errors import InvalidSpecError
+from . import _model_signals
+from ._model_alerts import model_alerts
+from ._promql import duration, quote
 from ._spec import GroupSpec, Policy, Thresholds
 from ._state import IN, OUT
 
 #: Marks our alerts and routes among those of others.
 LABEL = "onprem_autoscale"
 _MIN_GROUP_INTERVAL = 10
+_ADDRESS = "(.+):[0-9]+"
 _NAMES = {OUT: "AutoscaleScaleOut", IN: "AutoscaleScaleIn"}
-
-
-def duration(seconds: float) -> str:
-    """A Prometheus duration: ``5m`` for 300, ``90s`` for 90."""
-    whole = int(seconds)
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if whole and whole % size == 0:
-            return f"{whole // size}{unit}"
-    return f"{whole}s"
-
-
-def quote(text: str) -> str:
-    """A PromQL string literal."""
-    escaped = (
-        text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
-    )
-    return f'"{escaped}"'
 
 
 def _absolute(path: str, field: str) -> str:
@@ -64,6 +51,41 @@ def scrape_job(
     }
 
 
+def scrape_companions(
+    spec: GroupSpec, file_sd_path: str, *, scrape_interval: int | None = None, refresh_interval: int = 5
+) -> list[dict[str, t.Any]]:
+    """Further entries of ``scrape_configs``: what else the members of a model endpoint tell; none for a service.
+
+    The targets are those of :func:`scrape_job`, with their labels, on another port. ``instance`` is the host alone, so
+    that what the canary and vLLM say of one member meets.
+    """
+    model = spec.model
+    if model is None:
+        return []
+    ports = {"vllm": model.port, "canary": model.canary_port, "dcgm": model.dcgm_port}
+    base = scrape_job(spec, file_sd_path, scrape_interval=scrape_interval, refresh_interval=refresh_interval)
+    jobs = {
+        part: {
+            "job_name": _model_signals.job_name(spec, part),
+            "scrape_interval": base["scrape_interval"],
+            "file_sd_configs": base["file_sd_configs"],
+            "relabel_configs": [
+                {"source_labels": ["__address__"], "regex": _ADDRESS, "target_label": name, "replacement": replacement}
+                for name, replacement in (("instance", "${1}"), ("__address__", f"${{1}}:{port}"))
+            ],
+        }
+        for part, port in ports.items()
+        if port is not None
+    }
+    jobs["vllm"] |= {
+        "scheme": model.scheme,
+        # Times of creation: a series beside each counter and histogram, which nobody asks for.
+        "metric_relabel_configs": [{"source_labels": ["__name__"], "regex": ".+_created", "action": "drop"}],
+        **model.scrape,
+    }
+    return list(jobs.values())
+
+
 def _cpu(job: str, window: int, *, whole_window: bool = False) -> str:
     """S1's CPU expression.
 
@@ -89,11 +111,15 @@ def _memory(job: str) -> str:
 def expression(spec: GroupSpec, policy: Policy, direction: str) -> str:
     """The PromQL of one direction (A3): out when either metric is above, in when both are below.
 
+    That of a model endpoint stands in :mod:`_model_signals` (B4).
+
     A target that cannot be scraped is read as busy when shrinking (invariant 9): S1's maximum would leave it out and
     shrink under a member that is too busy to answer. A member that was not there for the whole window does not count
     for growing (:func:`_cpu`). ``scale_in_needs_all_targets: false`` and ``scale_out_needs_whole_window: false`` give
     S1's bare expressions.
     """
+    if policy.type == _model_signals.TYPE:
+        return _model_signals.expression(spec, policy, direction)
     side = t.cast(Thresholds, policy.out if direction == OUT else policy.in_)
     job = quote(spec.monitoring.job)
     sign, joint = (">", "or") if direction == OUT else ("<", "and")
@@ -120,12 +146,19 @@ def _summary(spec: GroupSpec, direction: str, side: Thresholds) -> str:
     return f"Every member of {spec.name} is below {' and '.join(parts)}"
 
 
+def _words(spec: GroupSpec, policy: Policy, direction: str, side: Thresholds) -> tuple[str, str]:
+    """Summary and description of a rule."""
+    if policy.type == _model_signals.TYPE:
+        return _model_signals.summary(spec, policy, direction), _model_signals.now(spec, policy, direction)
+    return _summary(spec, direction, side), 'Highest value: {{ $value | printf "%.1f" }} %.'
+
+
 def _rule(spec: GroupSpec, policy: Policy, direction: str) -> dict[str, t.Any]:
     side = t.cast(Thresholds, policy.out if direction == OUT else policy.in_)
+    summary, now = _words(spec, policy, direction, side)
     annotations = {
-        "summary": f"{_summary(spec, direction, side)} for {duration(side.for_)}",
-        "description": f'Highest value: {{{{ $value | printf "%.1f" }}}} %. The group scales {direction} within '
-        f"{spec.size.min} to {spec.size.max} members.",
+        "summary": f"{summary} for {duration(side.for_)}",
+        "description": f"{now} The group scales {direction} within {spec.size.min} to {spec.size.max} members.",
         "runbook": f"The autoscaler answers this alert by itself. Where it lasts, read the group's last events: "
         f"ansible-playbook onprem.autoscale.status -e group={spec.name}",
     }
@@ -145,14 +178,29 @@ def _rule(spec: GroupSpec, policy: Policy, direction: str) -> dict[str, t.Any]:
     }
 
 
-def alert_rules(spec: GroupSpec) -> dict[str, t.Any]:
-    """A rule file: one alert a direction; a direction without thresholds has none."""
+def alert_rules(
+    spec: GroupSpec,
+    *,
+    runbook_base_url: str = "",
+    alerts_off: t.Collection[str] = (),
+    alert_labels: t.Mapping[str, str] | None = None,
+) -> dict[str, t.Any]:
+    """A rule file: one alert a direction, which the autoscaler answers; a direction without limits has none.
+
+    For a model endpoint there are alerts for people besides, which no route of ours takes:
+
+    :param runbook_base_url: where their runbooks are; without it they have no ``runbook_url``.
+    :param alerts_off: names of those that are not wanted.
+    :param alert_labels: further labels of theirs.
+    """
     rules = [
         _rule(spec, policy, direction)
         for policy in spec.policies
         for direction, side in ((OUT, policy.out), (IN, policy.in_))
         if side is not None
     ]
+    people = model_alerts(spec, runbook_base_url=runbook_base_url, labels=alert_labels)
+    rules += [rule for rule in people if rule["alert"] not in alerts_off]
     name = f"{LABEL}_{spec.name}"
     return {"groups": [{"name": name, "interval": duration(spec.monitoring.evaluation_interval), "rules": rules}]}
 

@@ -24,12 +24,14 @@ _OPTIONS_SAID = {
     "vllm_host_port": "model.port",
     "vllm_host_canary_port": "model.canary_port",
     "vllm_host_max_num_seqs": "model.max_num_seqs",
-    "vllm_host_stop_timeout": "model.stop_timeout",
+    "vllm_host_drain_quiet": "model.drain.quiet",
+    "vllm_host_state": "the action",
 }
 #: ... and what is a secret, which a file in Git must not hold.
 _OPTIONS_SECRET = {
     "vllm_host_api_key": "autoscale_model_keys",
-    "vllm_host_registry_password": "autoscale_registry_passwords",
+    "vllm_host_registry_password": "autoscale_model_registry_passwords",
+    "vllm_host_secrets": "variables of the role",
 }
 _PREFIX = "vllm_host_"
 #: Of the scrape job of vLLM's metrics, what the group itself says.

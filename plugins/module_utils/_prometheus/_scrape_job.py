@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Private to the collection; may change without notice.
 
-One scrape job of ours, in a fragment of its own or in a marked block of the main file.
+One scrape job of ours with its companions, in a fragment of its own or in marked blocks of the main file.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class ScrapeJob:
     """What is wanted. ``job`` is one entry of ``scrape_configs``; ``None`` means that there shall be no such job.
 
     ``name`` stands in the marks or is the name of the fragment; ``job_name`` is the same unless ``job`` says otherwise.
+    ``companions`` are jobs that come and go with it, each with a ``job_name``.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ScrapeJob:
     method: str = "auto"  # auto | fragment | block
     fragment_dir: str | None = None
     promtool: str = "promtool"
+    companions: t.Sequence[t.Mapping[str, t.Any]] = ()
 
 
 def ensure(
@@ -47,35 +49,35 @@ def ensure(
 ) -> dict[str, t.Any]:
     """Make it so: check, install, reload, verify, or put everything back.
 
-    :returns: ``changed``, ``job_name``, ``method``, ``path`` (the file that holds the job), ``created_directories``,
-        ``diff``.
+    :returns: ``changed``, ``job_name``, ``companions`` (their names), ``method``, ``path`` (the file that holds
+        the job), ``created_directories``, ``diff``.
     """
-    body = _body(wish)
+    bodies = _bodies(wish)
     with _atomic_file.locked(_atomic_file.resolve(wish.config_file)):
         main = MainConfig(wish.config_file)
-        marker = Marker("job", wish.name)
         method, fragment = _place(wish, main)
         own = owned_file(fragment, main.path) if fragment else None
-        old = _old_job_name(main, own, marker)
-        job_name = body["job_name"] if body is not None else old or wish.name
-        if body is not None and job_name in _names_of_others(main, marker):
-            raise ConflictError(
-                f"{main.path} has a job {job_name} that is not ours",
-                remedy="Remove that job, or give this one another name.",
-            )
-        block = body if method == "block" else None
-        main.file.after = _edit(main.text, block, marker).encode()
+        old = _old_job_names(main, own, wish.name)
+        names = [body["job_name"] for body in bodies]
+        others = _names_of_others(main, wish.name)
+        for name in names:
+            if name in others:
+                raise ConflictError(
+                    f"{main.path} has a job {name} that is not ours",
+                    remedy="Remove that job, or give this one another name.",
+                )
+        main.file.after = _edit(main.text, bodies if method == "block" else [], wish.name).encode()
         if own:
-            wanted = render_owned({"scrape_configs": [body]}) if body is not None and method == "fragment" else None
-            own.after = wanted
+            own.after = render_owned({"scrape_configs": bodies}) if bodies and method == "fragment" else None
         files = [main.file, own] if own else [main.file]
         if any(entry.changed for entry in files):
             _check(wish, main, own)
-        created = make_folders(_target_folders(body, (fragment or main.path).parent), check_mode=check_mode)
+        created = make_folders(_target_folders(bodies, (fragment or main.path).parent), check_mode=check_mode)
+        gone = [name for name in old or ([] if names else [wish.name]) if name not in names]
         changed = converge(
             files,
             reload=client.reload,
-            loaded=lambda: _loaded(client, job_name, old, body is not None, method),
+            loaded=lambda: _loaded(client, names, gone, method),
             what=f"Scrape job {wish.name} in {main.path}",
             waiter=waiter,
             remedy=lambda: _advice(client, main),
@@ -84,19 +86,39 @@ def ensure(
     path = fragment if method == "fragment" and fragment else main.path
     return {
         "changed": changed or bool(created),
-        "job_name": job_name,
+        "job_name": [*names, *gone][0],
+        "companions": names[1:],
         "method": method,
         "path": str(path),
         "created_directories": created,
-        "diff": _diff(main, own, marker),
+        "diff": _diff(main, own, wish.name),
     }
 
 
-def _body(wish: ScrapeJob) -> dict[str, t.Any] | None:
+def _bodies(wish: ScrapeJob) -> list[dict[str, t.Any]]:
+    """The job, which may get its name here, and its companions, which must have one each; nothing when it shall go."""
     if wish.job is None:
-        return None
-    name = wish.job.get("job_name") or wish.name
-    return {"job_name": name, **{key: value for key, value in wish.job.items() if key != "job_name"}}
+        return []
+    found = []
+    for job in (wish.job, *wish.companions):
+        name = job.get("job_name") or (wish.name if not found else "")
+        if not name or any(name == other["job_name"] for other in found):
+            raise InvalidSpecError(
+                f"A companion of the scrape job {wish.name} has the job_name {name!r}",
+                remedy="Give each companion a job_name of its own.",
+            )
+        found.append({"job_name": name, **{key: value for key, value in job.items() if key != "job_name"}})
+    return found
+
+
+def _marker(name: str, companion: str = "") -> Marker:
+    return Marker("companion of job", f"{name} / {companion}") if companion else Marker("job", name)
+
+
+def _markers(text: str, name: str) -> list[Marker]:
+    """Of our blocks in *text*: the job's, and one for each companion that is there."""
+    begin = re.escape(_marker(name, "@").begin.removesuffix("@"))
+    return [_marker(name), *(_marker(name, found) for found in re.findall(rf"^[ ]*{begin}(.+?)[ \t]*$", text, re.M))]
 
 
 def _place(wish: ScrapeJob, main: MainConfig) -> tuple[str, Path | None]:
@@ -129,24 +151,28 @@ def _fragment_path(wish: ScrapeJob, main: MainConfig) -> Path | None:
     return None
 
 
-def _edit(text: str, body: t.Any, marker: Marker) -> str:
-    if body is None:
-        return _marked_block.remove_item(text, LIST, marker)
-    return _marked_block.put_item(text, LIST, body, marker)
+def _edit(text: str, bodies: t.Sequence[t.Mapping[str, t.Any]], name: str) -> str:
+    wanted = {_marker(name, body["job_name"] if number else ""): body for number, body in enumerate(bodies)}
+    for marker in _markers(text, name):
+        if marker not in wanted:
+            text = _marked_block.remove_item(text, LIST, marker)
+    for marker, body in wanted.items():
+        text = _marked_block.put_item(text, LIST, body, marker)
+    return text
 
 
-def _old_job_name(main: MainConfig, own: ManagedFile | None, marker: Marker) -> str:
-    """What our job is called now; empty when there is none."""
-    item = _marked_block.block_item(main.text, marker)
-    if item is None and own is not None and own.before is not None:
-        items = _marked_block.parse(own.text(), str(own.path)).get("scrape_configs")
-        item = items[0] if isinstance(items, list) and items else None
-    return str(item.get("job_name", "")) if isinstance(item, dict) else ""
+def _old_job_names(main: MainConfig, own: ManagedFile | None, name: str) -> list[str]:
+    """What our jobs are called now; empty when there is none."""
+    items = [_marked_block.block_item(main.text, marker) for marker in _markers(main.text, name)]
+    if not any(items) and own is not None and own.before is not None:
+        found = _marked_block.parse(own.text(), str(own.path)).get("scrape_configs")
+        items = found if isinstance(found, list) else []
+    return [str(item["job_name"]) for item in items if isinstance(item, dict) and item.get("job_name")]
 
 
-def _names_of_others(main: MainConfig, marker: Marker) -> set[str]:
-    """Jobs in the main file that stand outside of our block."""
-    without = _marked_block.parse(_marked_block.remove_item(main.text, LIST, marker), str(main.path))
+def _names_of_others(main: MainConfig, name: str) -> set[str]:
+    """Jobs in the main file that stand outside of our blocks."""
+    without = _marked_block.parse(_edit(main.text, [], name), str(main.path))
     jobs = without.get("scrape_configs")
     return {job.get("job_name", "") for job in jobs if isinstance(job, dict)} if isinstance(jobs, list) else set()
 
@@ -180,25 +206,24 @@ def _run_promtool(promtool: str, main: MainConfig, text: str, shown: t.Mapping[s
         )
 
 
-def _target_folders(body: t.Mapping[str, t.Any] | None, base: Path) -> list[Path]:
+def _target_folders(bodies: t.Sequence[t.Mapping[str, t.Any]], base: Path) -> list[Path]:
     """Folders of file_sd files: Prometheus never watches one that is missing when it reads its configuration."""
-    entries = (body or {}).get("file_sd_configs") or []
-    if not isinstance(entries, list):
-        return []
-    names = [name for entry in entries if isinstance(entry, dict) for name in entry.get("files") or []]
-    folders = [base / Path(str(name)).parent for name in names]
+    entries = [body.get("file_sd_configs") or [] for body in bodies]
+    rows = [row for entry in entries if isinstance(entry, list) for row in entry if isinstance(row, dict)]
+    names = [name for row in rows for name in row.get("files") or []]
+    folders = dict.fromkeys(base / Path(str(name)).parent for name in names)
     return [folder for folder in folders if not glob.has_magic(str(folder))]
 
 
-def _loaded(client: PrometheusClient, name: str, old: str, wanted: bool, method: str) -> bool:
-    """Whether Prometheus has the job (or has it no more), and no job by the name that ours had before."""
-    if wanted and old and old != name and client.job_known(old):
+def _loaded(client: PrometheusClient, names: t.Sequence[str], gone: t.Sequence[str], method: str) -> bool:
+    """Whether Prometheus has the jobs, and none by a name that one of ours had before."""
+    if any(client.job_known(name) for name in gone):
         return False
-    if client.job_known(name) == wanted:
+    if all(client.job_known(name) for name in names):
         return True
     # From 2.43 up to 3.0 a job from a fragment shows nowhere until it has a target; that the fragments are read at all
     # is what can be seen.
-    return wanted and method == "fragment" and _before_3(client) and bool(client.running_config().get(FRAGMENTS))
+    return method == "fragment" and _before_3(client) and bool(client.running_config().get(FRAGMENTS))
 
 
 def _before_3(client: PrometheusClient) -> bool:
@@ -212,12 +237,15 @@ def _advice(client: PrometheusClient, main: MainConfig) -> str:
     )
 
 
-def _diff(main: MainConfig, own: ManagedFile | None, marker: Marker) -> list[dict[str, str]]:
-    after = (main.file.after or b"").decode()
-    before_block, after_block = _marked_block.block_text(main.text, marker), _marked_block.block_text(after, marker)
+def _diff(main: MainConfig, own: ManagedFile | None, name: str) -> list[dict[str, str]]:
+    texts = (main.text, (main.file.after or b"").decode())
+    before, after = (
+        "\n".join(filter(None, (_marked_block.block_text(text, marker) for marker in _markers(text, name))))
+        for text in texts
+    )
     entries = []
-    if before_block != after_block or own is None:
-        entries.append(diff_entry(f"{main.path} (job {marker.name})", before_block, after_block))
+    if before != after or own is None:
+        entries.append(diff_entry(f"{main.path} (job {name})", before, after))
     if own is not None:
         entries.append(diff_entry(str(own.path), _text(own.before), _text(own.after)))
     return entries

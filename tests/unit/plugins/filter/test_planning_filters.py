@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The four filters over the planner: alone, and as Ansible calls them."""
+"""The five filters over the planner: alone, and as Ansible calls them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.onprem.autoscale.plugins.filter import alert_route, alert_rules, group_spec, scrape_job
+from ansible_collections.onprem.autoscale.plugins.filter import (
+    alert_route,
+    alert_rules,
+    group_spec,
+    scrape_companions,
+    scrape_job,
+)
 from ansible_collections.onprem.autoscale.plugins.module_utils import _planning
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 GROUP_FILE = ROOT / "inventories" / "lab" / "scaling_groups" / "web.yml"
-PLUGINS = [group_spec, scrape_job, alert_rules, alert_route]
+PLUGINS = [group_spec, scrape_job, scrape_companions, alert_rules, alert_route]
 
 
 @pytest.fixture
@@ -48,8 +54,28 @@ def test_each_returns_what_the_planner_returns(group: dict[str, t.Any]) -> None:
         )
 
 
+def test_those_of_a_model_endpoint(group: dict[str, t.Any]) -> None:
+    """B4: its companions, and its alerts for people as the role's options want them."""
+    assert call(scrape_companions, group, "/a.json") == []
+    group |= {"kind": "model_endpoint", "policies": [{"type": "model_signals"}], "model": {"name": "m"}}
+    del group["gates"]
+    spec = _planning.parse_spec(group)
+    assert call(scrape_companions, group, "/a.json", scrape_interval=7) == _planning.scrape_companions(
+        spec, "/a.json", scrape_interval=7
+    )
+    options = {"runbook_base_url": "https://r/", "alerts_off": ["ModelQueueLong"], "alert_labels": {"team": "llm"}}
+    assert call(alert_rules, group, **options) == _planning.alert_rules(spec, **options)
+
+
 @pytest.mark.parametrize(
-    ("plugin", "args"), [(group_spec, ()), (scrape_job, ("/a",)), (alert_rules, ()), (alert_route, ("http://r/",))]
+    ("plugin", "args"),
+    [
+        (group_spec, ()),
+        (scrape_job, ("/a",)),
+        (scrape_companions, ("/a",)),
+        (alert_rules, ()),
+        (alert_route, ("http://r/",)),
+    ],
 )
 def test_errors_are_the_filter_s_own_with_the_whole_text(
     group: dict[str, t.Any], plugin: t.Any, args: tuple[str, ...]

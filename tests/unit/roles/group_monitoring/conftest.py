@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import subprocess
 import typing as t
 from pathlib import Path
 
 import jinja2
 import pytest
 import yaml
-
-from lab.debs import binary
+from unit.kit import rules as rules_kit
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles" / "group_monitoring"
@@ -46,14 +45,4 @@ def rules(render: t.Callable[..., list[dict[str, t.Any]]]) -> list[dict[str, t.A
 @pytest.fixture
 def promtool(tmp_path: Path) -> t.Callable[..., None]:
     """``promtool(rules, tests)``: promtool's own unit tests over a rule file; what it says is the error."""
-
-    def run(content: t.Mapping[str, t.Any], tests: t.Sequence[t.Mapping[str, t.Any]], interval: str = "1m") -> None:
-        (tmp_path / "rules.yml").write_text(yaml.safe_dump(dict(content)), encoding="utf-8")
-        whole = {"rule_files": ["rules.yml"], "evaluation_interval": interval, "tests": list(tests)}
-        path = tmp_path / "tests.yml"
-        path.write_text(yaml.safe_dump(whole), encoding="utf-8")
-        command = [str(binary("promtool")), "test", "rules", str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
-
-    return run
+    return functools.partial(rules_kit.promtool, tmp_path)

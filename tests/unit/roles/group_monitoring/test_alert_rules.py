@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from unit.kit.rules import case_test, each_has_both_kinds
 
-from ansible_collections.onprem.autoscale.plugins.module_utils._planning import alert_rules, parse_spec
+from ansible_collections.onprem.autoscale.plugins.module_utils._planning import MODEL_ALERTS, alert_rules, parse_spec
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -36,30 +37,12 @@ def parameters() -> list[t.Any]:
 def test_case(alert: str, case: dict[str, t.Any], rules: Rules, promtool: t.Any) -> None:
     """promtool finds the alerts of the case, with these labels and these words, and no others by that name."""
     (rule,) = [rule for rule in rules if rule["alert"] == alert]
-    alerts = []
-    for expected in case.get("alerts", []):
-        labels = {key: value for key, value in expected.items() if key not in ("summary", "description")}
-        said = {key: expected.get(key, rule["annotations"][key]) for key in ("summary", "description")}
-        assert not any("{{" in text for text in said.values()), f"{alert}: write down what it says: {said}"
-        annotations = {**said, "runbook_url": rule["annotations"]["runbook_url"]}
-        alerts.append({"exp_labels": labels, "exp_annotations": annotations})
-    test = {
-        "interval": "1m",
-        "input_series": [
-            {"series": name.replace("{job}", JOB), "values": str(values)} for name, values in case["series"].items()
-        ],
-        "alert_rule_test": [{"alertname": alert, "eval_time": case["at"], "exp_alerts": alerts}],
-    }
-    promtool({"groups": [{"name": "x", "rules": rules}]}, [test])
+    promtool({"groups": [{"name": "x", "rules": rules}]}, [case_test(rule, case, {"job": JOB})])
 
 
 def test_each_alert_has_a_firing_and_a_quiet_case(rules: Rules) -> None:
     assert [rule["alert"] for rule in rules] == list(CASES), "the same alerts, in the same order"
-    for alert, cases in CASES.items():
-        kinds = [[kind for kind in ("firing", "quiet") if kind in case] for case in cases]
-        assert sorted({kind for found in kinds for kind in found}) == ["firing", "quiet"], alert
-        for case in cases:
-            assert bool(case.get("alerts")) == ("firing" in case), f"{alert}: {case}"
+    each_has_both_kinds(CASES)
 
 
 def test_labels_and_annotations(rules: Rules) -> None:
@@ -75,7 +58,7 @@ def test_runbooks(rules: Rules, defaults: dict[str, t.Any]) -> None:
     spec = parse_spec(yaml.safe_load((ROOT / "inventories/example/scaling_groups/shop.yml").read_text()))
     of_groups = [rule["alert"] for group in alert_rules(spec)["groups"] for rule in group["rules"]]
     pages = {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"}
-    assert pages == {*of_groups, *(rule["alert"] for rule in rules)}
+    assert pages == {*of_groups, *MODEL_ALERTS, *(rule["alert"] for rule in rules)}
     repository = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["repository"]
     base = defaults["group_monitoring_runbook_base_url"]
     assert base.startswith(f"{repository}/")
@@ -112,7 +95,7 @@ def test_expressions_ask_for_metrics_that_the_receiver_has(rules: Rules) -> None
 def test_argument_spec_names_the_alerts(rules: Rules) -> None:
     specs = yaml.safe_load((ROOT / "roles/group_monitoring/meta/argument_specs.yml").read_text(encoding="utf-8"))
     options = specs["argument_specs"]["main"]["options"]
-    assert options["group_monitoring_alerts_off"]["choices"] == [rule["alert"] for rule in rules]
+    assert options["group_monitoring_alerts_off"]["choices"] == [*(rule["alert"] for rule in rules), *MODEL_ALERTS]
 
 
 def test_options_reach_the_rules(render: t.Any, promtool: t.Any) -> None:

@@ -91,6 +91,45 @@ def test_the_job_moves_both_ways_and_is_never_there_twice(main: Path) -> None:
     assert main.read_bytes() == first
 
 
+COMPANIONS = [{"job_name": "web-a", **JOB}, {"job_name": "web-b", **JOB}]
+
+
+@pytest.mark.parametrize("method", ["fragment", "block"])
+def test_companions_come_and_go_with_their_job(main: Path, method: str) -> None:
+    """One that is not wanted any more goes alone; without the job nothing of it is left."""
+    first, client = main.read_bytes(), FakePrometheus(main.parent)
+    seen = ensure(main, client, method=method, companions=COMPANIONS)
+    assert (seen["changed"], seen["job_name"], seen["companions"]) == (True, "web", ["web-a", "web-b"])
+    assert client.jobs == {"self", "web", "web-a", "web-b"}
+    assert not ensure(main, client, method=method, companions=COMPANIONS)["changed"]
+    assert ensure(main, client, method=method, companions=COMPANIONS[1:])["changed"]
+    assert client.jobs == {"self", "web", "web-b"}
+    other = "block" if method == "fragment" else "fragment"
+    assert ensure(main, client, method=other, companions=COMPANIONS)["changed"]
+    assert client.jobs == {"self", "web", "web-a", "web-b"}
+    text = "".join(entry["before"] for entry in ensure(main, client, job=None)["diff"])
+    assert text.count("job_name:") == 3, "the diff shows all that went"
+    assert client.jobs == {"self"}
+    assert main.read_bytes() == first
+    assert list((main.parent / "scrape.d").iterdir()) == []
+
+
+def test_companions_of_a_job_whose_name_begins_alike_are_not_ours(main: Path) -> None:
+    client = FakePrometheus(main.parent)
+    ensure(main, client, name="web", method="block", companions=COMPANIONS)
+    ensure(main, client, name="we", method="block", companions=[{"job_name": "we-a", **JOB}])
+    ensure(main, client, name="we", method="block", job=None)
+    assert client.jobs == {"self", "web", "web-a", "web-b"}
+
+
+@pytest.mark.parametrize("name", ["self", "web", ""])
+def test_a_companion_needs_a_name_that_nobody_has(main: Path, name: str) -> None:
+    first = main.read_bytes()
+    with pytest.raises((ConflictError, InvalidSpecError), match=f"{name or 'job_name'}"):
+        ensure(main, method="block", companions=[{"job_name": name, **JOB}])
+    assert main.read_bytes() == first
+
+
 def test_no_fragments_without_a_pattern(main: Path) -> None:
     main.write_text("scrape_configs: []\n")
     with pytest.raises(NotFoundError, match="scrape_config_files"):
