@@ -40,7 +40,7 @@ setup: $(VENV)/.stamp $(COLLECTION)/galaxy.yml ## Virtual environment and the co
 	  $(BIN) $(VIEW):$(CURDIR)/tests $(VIEW) $(CURDIR)/ansible.cfg > $(BUILD)/env
 
 # ---- the lab ---------------------------------------------------------------------------------------------------------
-.PHONY: lab lab-down lab-status demo demo-chaos bench
+.PHONY: lab lab-down lab-status demo demo-chaos demo-vllm bench
 lab: setup ## Start the lab on loopback (vCenter simulator, guests, BIG-IP emulator, Prometheus, Alertmanager)
 	@$(BIN)/python -m lab up
 
@@ -55,6 +55,9 @@ demo: setup ## The whole loop: real load, a real alert, 2 -> 3 -> 4 -> 3 -> 2; b
 
 demo-chaos: setup ## The same with a BIG-IP whose management port flaps; build/demo-chaos/report.html
 	@$(BIN)/python tests/e2e/demo_chaos.py
+
+demo-vllm: setup ## Model endpoints: a queue adds one, its end takes it away, no stream is cut; build/vllm/report.html
+	@$(BIN)/python tests/e2e/demo_vllm.py
 
 bench: setup ## Clone times and overhead against a peer and the floor; build/bench/results.json (BENCH="--peer-20" for all)
 	@$(BIN)/python tests/bench/bench.py $(BENCH)
@@ -113,7 +116,7 @@ test: setup ## Everything, a bit more than an hour on 2 cores, as root; of chaos
 	@$(MAKE) unit
 	@$(MAKE) integration
 	@$(MAKE) molecule
-	@$(MAKE) demo
+	@$(MAKE) -j2 --output-sync=target demo demo-vllm
 	@$(MAKE) demo-chaos
 	@$(MAKE) test-chaos KILL=--sample MATRIX=--sample
 	@echo "make test: all parts passed"

@@ -102,7 +102,15 @@ class Demo:
 
     def playbook(self, name: str, *arguments: str) -> None:
         """Run a playbook by its full name, its output in the demo's folder and on the screen."""
-        command = ["ansible-playbook", f"onprem.autoscale.{name}", "-i", str(INVENTORY), "-e", f"group={self.group}", *arguments]
+        command = [
+            "ansible-playbook",
+            f"onprem.autoscale.{name}",
+            "-i",
+            str(INVENTORY),
+            "-e",
+            f"group={self.group}",
+            *arguments,
+        ]
         result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=REPO)
         (self.out / f"{name}.log").write_text(result.stdout + result.stderr)
         for line in result.stdout.splitlines():
@@ -144,14 +152,20 @@ class Demo:
         except Exception:
             return
         for event in events[self.shown :]:
-            sample = self.observer.samples[-1] if self.observer.samples else {}
-            cpu = "?" if sample.get("cpu") is None else round(sample["cpu"])
             self.say(
                 f"{event['action']}: {event['code']} {event['count_before']} -> {event['count_after']}"
-                f"  [{', '.join(event['members'])}]  load {sample.get('rate', 0):g}/s, busiest CPU"
-                f" {cpu} %, VMs {sample.get('vms')}, in service {sample.get('in_service')}"
+                f"  [{', '.join(event['members'])}]  {self.now()}"
             )
         self.shown = len(events)
+
+    def now(self) -> str:
+        """What the last sample says."""
+        sample = self.observer.samples[-1] if self.observer.samples else {}
+        cpu = "?" if sample.get("cpu") is None else round(sample["cpu"])
+        return (
+            f"load {sample.get('rate', 0):g}/s, busiest CPU {cpu} %, VMs {sample.get('vms')},"
+            f" in service {sample.get('in_service')}"
+        )
 
     def codes(self) -> list[str]:
         """Codes of the events, repeated refusals once."""
@@ -189,7 +203,7 @@ class Demo:
         }
         self.judge(summary)
         if load["failed"]:
-            self.misses.append(f"{load['failed']} of {summary['requests_total']} requests failed; see {self.stats}")
+            self.misses.append(f"{load['failed']} of {load['ok'] + load['failed']} requests failed; see {self.stats}")
         if not load["ok"]:
             self.misses.append("no request was served")
         self.misses += [f"{number} {name} leaked" for name, number in leaked.items() if number]
@@ -237,16 +251,23 @@ class Demo:
         self.say(f"dashboards: {len(asked)} queries, {len(empty)} without data")
 
     def table(self, summary: dict[str, Any]) -> None:
-        print(f"\n{'action':<10} {'code':<10} {'VMs':<6} {'seconds':>7}  steps (seconds)")
-        for action in summary["actions"]:
-            steps = "  ".join(f"{step['step']} {step['seconds']:.1f}" for step in action["steps"])
-            count = f"{action['count_before']}->{action['count_after']}"
-            print(f"{action['name']:<10} {action['code']:<10} {count:<6} {action['seconds']:7.1f}  {steps}")
+        self.table_of_actions(summary)
         out = self.out.relative_to(REPO)
         print(
             f"\nrequests {summary['requests_total']}, failed {summary['requests_failed']}; leaked {summary['leaked']};"
             f" {summary['seconds']:.0f} s\n{out}/report.html, {out}/summary.json"
         )
+        self.print_misses()
+
+    @staticmethod
+    def table_of_actions(summary: dict[str, Any]) -> None:
+        print(f"\n{'action':<10} {'code':<10} {'VMs':<6} {'seconds':>7}  steps (seconds)")
+        for action in summary["actions"]:
+            steps = "  ".join(f"{step['step']} {step['seconds']:.1f}" for step in action["steps"])
+            count = f"{action['count_before']}->{action['count_after']}"
+            print(f"{action['name']:<10} {action['code']:<10} {count:<6} {action['seconds']:7.1f}  {steps}")
+
+    def print_misses(self) -> None:
         for miss in self.misses:
             print(f"MISSED: {miss}")
 

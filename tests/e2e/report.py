@@ -44,6 +44,34 @@ def plot(
     count.step(
         when, [sample["in_service"] for sample in samples], where="post", label="in service", color="#2a7f62", ls="--"
     )
+    return _finished(figure, (load, cpu, count), samples, actions, outages)
+
+
+def plot_models(samples: list[dict[str, Any]], actions: list[dict[str, Any]]) -> str:
+    """The same for model endpoints: clients, the engines' requests, VMs."""
+    when = [sample["at"] - samples[0]["at"] for sample in samples]
+    figure, (load, queue, count) = plt.subplots(3, 1, figsize=(11, 7.5), sharex=True, height_ratios=[2, 2, 2])
+    load.step(when, [sample["rate"] for sample in samples], where="post", color="#33658a")
+    load.set_ylabel("streams at a time")
+    queue.plot(when, [sample["waiting"] for sample in samples], color="#b0562f", label="waiting")
+    queue.plot(when, [sample["running"] for sample in samples], color="#2a7f62", label="running")
+    queue.set_ylabel("requests in vLLM")
+    queue.legend(loc="upper right")
+    count.step(when, [sample["vms"] for sample in samples], where="post", label="VMs", color="#1d2733")
+    in_service = [sample["in_service"] for sample in samples]
+    count.step(when, in_service, where="post", label="in service", color="#2a7f62", ls="--")
+    return _finished(figure, (load, queue, count), samples, actions, ())
+
+
+def _finished(
+    figure: Any,
+    axes: tuple[Any, ...],
+    samples: list[dict[str, Any]],
+    actions: list[dict[str, Any]],
+    outages: Sequence[Mapping[str, Any]],
+) -> str:
+    """With the actions on it, as SVG."""
+    start, load, count = samples[0]["at"], axes[0], axes[-1]
     count.set_ylabel("VMs")
     count.set_ylim(0, max(sample["vms"] for sample in samples) + 1)
     count.legend(loc="upper right")
@@ -51,7 +79,7 @@ def plot(
     for action in actions:
         refused = action["result"] != "succeeded"
         colour = COLOURS["refused"] if refused else COLOURS[action["direction"]]
-        for axis in (load, cpu, count):
+        for axis in axes:
             if refused:
                 axis.axvline(action["ended_at"] - start, color=colour, ls=":", lw=1)
             else:
@@ -61,9 +89,9 @@ def plot(
             label, (action["ended_at"] - start, load.get_ylim()[1]), rotation=90, va="top", ha="right", fontsize=8
         )
     for outage in outages:
-        for axis in (load, cpu, count):
+        for axis in axes:
             axis.axvspan(outage["began_at"] - start, outage["ended_at"] - start, 0, 0.06, color=COLOURS["outage"], lw=0)
-    for axis in (load, cpu, count):
+    for axis in axes:
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
@@ -89,18 +117,7 @@ def write(path: Path, summary: dict[str, Any], samples: list[dict[str, Any]]) ->
             ("seconds of outage", f"{outages['seconds']:.0f}", False),
             ("calls hit", str(outages["calls_hit"]), False),
         ]
-    boxes = "".join(
-        f'<div class="fact{" bad" if red else ""}"><b>{value}</b>{name}</div>' for name, value, red in facts
-    )
-    rows = []
-    for action in summary["actions"]:
-        steps = ", ".join(f"{step['step']} {step['seconds']:.1f}" for step in action["steps"])
-        rows.append(
-            f"<tr><td>{time.strftime('%H:%M:%S', time.localtime(action['started_at']))}</td><td>{html.escape(action['name'])}</td>"
-            f"<td>{html.escape(action['code'])}</td><td>{action['count_before']} to {action['count_after']}</td>"
-            f"<td class=n>{action['seconds']:.1f}</td><td>{html.escape(steps)}</td>"
-            f"<td>{html.escape(', '.join(action['members']))}</td></tr>"
-        )
+    boxes, rows = _boxes(facts), _rows(summary["actions"])
     misses = "".join(f"<li>{html.escape(miss)}</li>" for miss in summary["misses"])
     path.write_text(
         f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>onprem.autoscale demo</title><style>{STYLE}</style>
@@ -111,6 +128,51 @@ clone {summary["setting"]["clone_s"]:g} s, boot {summary["setting"]["boot_s"]:g}
 <div class=facts>{boxes}</div>{f"<h2>Missed</h2><ul>{misses}</ul>" if misses else ""}
 <h2>Load, CPU, VMs</h2>{plot(samples, summary["actions"], outages["rows"] if outages else ())}
 <h2>Actions</h2><table><tr><th>started<th>action<th>code<th>VMs<th class=n>seconds<th>steps (seconds)<th>members</tr>
-{"".join(rows)}</table></html>
+{rows}</table></html>
+"""
+    )
+
+
+def _boxes(facts: Sequence[tuple[str, str, Any]]) -> str:
+    return "".join(f'<div class="fact{" bad" if red else ""}"><b>{value}</b>{name}</div>' for name, value, red in facts)
+
+
+def _rows(actions: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for action in actions:
+        steps = ", ".join(f"{step['step']} {step['seconds']:.1f}" for step in action["steps"])
+        rows.append(
+            f"<tr><td>{time.strftime('%H:%M:%S', time.localtime(action['started_at']))}</td><td>{html.escape(action['name'])}</td>"
+            f"<td>{html.escape(action['code'])}</td><td>{action['count_before']} to {action['count_after']}</td>"
+            f"<td class=n>{action['seconds']:.1f}</td><td>{html.escape(steps)}</td>"
+            f"<td>{html.escape(', '.join(action['members']))}</td></tr>"
+        )
+    return "".join(rows)
+
+
+def write_models(path: Path, summary: dict[str, Any], samples: list[dict[str, Any]]) -> None:
+    """The page of the demo with model endpoints."""
+    cut, setting = summary["streams_cut"], summary["setting"]
+    facts = [
+        ("streams", f"{summary['streams_total']:,}", False),
+        ("cut", str(cut), bool(cut)),
+        *((f"leaked {name}", str(number), bool(number)) for name, number in summary["leaked"].items()),
+        ("seconds", f"{summary['seconds']:.0f}", False),
+    ]
+    misses = "".join(f"<li>{html.escape(miss)}</li>" for miss in summary["misses"])
+    cold = "".join(
+        f"<tr><td>{html.escape(row['host'])}</td><td>{html.escape(row['stage'])}</td><td class=n>{row['seconds']:.1f}</td></tr>"
+        for row in summary["cold_start"]
+    )
+    path.write_text(
+        f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>onprem.autoscale model endpoints</title><style>{STYLE}</style>
+<h1>A queue adds an endpoint that serves tokens, and its end takes it away without a cut stream</h1>
+<p class=muted>Group model, one base member, min {setting["min"]}, max {setting["max"]}; an endpoint answers {setting["seqs"]}
+requests at once; clone {setting["clone_s"]:g} s, boot {setting["boot_s"]:g} s, load {setting["load_s"]:g} s (simulated).</p>
+<div class=facts>{_boxes(facts)}</div>{f"<h2>Missed</h2><ul>{misses}</ul>" if misses else ""}
+<h2>Clients, requests, VMs</h2>{plot_models(samples, summary["actions"])}
+<h2>Cold start</h2><table><tr><th>host<th>stage<th class=n>seconds</tr>{cold}</table>
+<h2>Actions</h2><table><tr><th>started<th>action<th>code<th>VMs<th class=n>seconds<th>steps (seconds)<th>members</tr>
+{_rows(summary["actions"])}</table></html>
 """
     )

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The guest of a VM that serves a model: the stub of vLLM and the role's own canary, beside a plain guest.
 
-vcenter starts it (``-guest-command model-template=python -m lab.model_guest``) with a guest's arguments. Its stub serves
-on port 8000, the canary on 8001, the plain guest has the exporter. ``SIGUSR1`` and ``SIGUSR2`` reach the stub, which
-freezes or loses its worker; a guest that is to be unhealthy from its boot has a frozen engine. The environment sets
-``MODEL_GUEST_BINARY`` (the plain guest), ``VLLM_API_KEY``, ``MODEL_GUEST_SEQS``, and what the stub reads.
+vcenter starts it (``-guest-command model-template=python -m lab.model_guest``) with a guest's arguments. Its stub
+serves on port 8000, the canary on 8001, the plain guest has the exporter. ``SIGUSR1`` and ``SIGUSR2`` reach the stub,
+which freezes or loses its worker; a guest that is to be unhealthy from its boot has a frozen engine. The environment
+sets ``MODEL_GUEST_BINARY`` (the plain guest), ``VLLM_API_KEY``, ``MODEL_GUEST_SEQS``, and what the stub reads.
 """
 
 from __future__ import annotations

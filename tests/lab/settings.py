@@ -231,5 +231,3 @@ class Settings:
         path = self.folder / "lab.json"
         path.write_text(json.dumps(self.description(binaries), indent=2) + "\n")
         return path
-
-

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clients that stream completions through the virtual server: as many at a time as a file names, every token counted.
 
-``python -m lab.streams --url http://127.0.0.1:19081 --model lab-model --rate-file rate --stats streams.jsonl``. A stream is
-good when it was answered with 200, has all its tokens one by one, the finish reason ``length``, the usage that says so,
-and its ``[DONE]``; all else counts as cut. One line a second goes to the stats file; SIGTERM begins no new stream, waits
-for those under way and writes the last line. The key is in ``VLLM_API_KEY``.
+``python -m lab.streams --url http://127.0.0.1:19081 --model lab-model --rate-file rate --stats streams.jsonl``. A
+stream is good when it was answered with 200, has all its tokens one by one, the finish reason ``length``, the usage
+that says so, and its ``[DONE]``; all else counts as cut. One line a second goes to the stats file; SIGTERM begins no
+new stream, waits for those under way and writes the last line. The key is in ``VLLM_API_KEY``.
 """
 
 from __future__ import annotations
