@@ -23,7 +23,7 @@ import yaml
 REAL = os.environ.get("VLLM_REAL")
 KEY = "only-for-tests"
 #: Seconds that a start, an end, or anything else may take before a test gives up.
-PATIENCE = 300.0 if REAL else 30.0
+PATIENCE = 200.0 if REAL else 30.0
 _REAL_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -33,7 +33,7 @@ _REAL_ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_TARGET_DEVICE": "cpu",
 }
-_STUB_ENVIRONMENT = {"VLLM_STUB_LOAD_SECONDS": "0.5", "VLLM_STUB_TOKENS_PER_SECOND": "200", "VLLM_STUB_PACE": "0.1"}
+_STUB_ENVIRONMENT = {"VLLM_STUB_LOAD_SECONDS": "0.5", "VLLM_STUB_TOKENS_PER_SECOND": "300", "VLLM_STUB_PACE": "0.1"}
 
 
 def wait_for(look: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
