@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pathlib
 import re
 import socket
+import ssl
 import threading
 import typing as t
 
 import pytest
+import trustme
 from unit.kit.fake_vllm import DONE, Server, event, usage
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._vllm._client import Connection
@@ -136,3 +140,34 @@ def test_nobody_listens() -> None:
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(StreamFailed, match="connection refused"):
             run_stream(Connection(port=bound.getsockname()[1]), "127.0.0.1", ASKED, first_token=1, deadline=1)
+
+
+@pytest.fixture
+def tls(server: Server, tmp_path: pathlib.Path) -> Connection:
+    """How the same endpoint is reached by TLS."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    return dataclasses.replace(server.connection, scheme="https", ca_path=str(tmp_path / "ca.pem"))
+
+
+def test_tls(tls: Connection) -> None:
+    assert run_stream(tls, "127.0.0.1", ASKED, first_token=5, deadline=10).tokens == 3
+
+
+def test_tls_of_an_unknown_authority_is_final(tls: Connection) -> None:
+    with pytest.raises(StreamFailed, match="TLS: ") as caught:
+        run_stream(dataclasses.replace(tls, ca_path=None), "127.0.0.1", ASKED, first_token=5, deadline=10)
+    assert caught.value.final
+
+
+def test_tls_unchecked(tls: Connection) -> None:
+    careless = dataclasses.replace(tls, ca_path=None, validate_certs=False)
+    assert run_stream(careless, "127.0.0.1", ASKED, first_token=5, deadline=10).tokens == 3
+
+
+def test_an_authority_that_is_not_there(tls: Connection) -> None:
+    with pytest.raises(StreamFailed, match="ca_path /nowhere.pem: no such file"):
+        run_stream(dataclasses.replace(tls, ca_path="/nowhere.pem"), "127.0.0.1", ASKED, first_token=5, deadline=10)
