@@ -169,5 +169,5 @@ def test_tls_unchecked(tls: Connection) -> None:
 
 
 def test_an_authority_that_is_not_there(tls: Connection) -> None:
-    with pytest.raises(StreamFailed, match="ca_path /nowhere.pem: no such file"):
+    with pytest.raises(StreamFailed, match=r"ca_path /nowhere\.pem: no such file"):
         run_stream(dataclasses.replace(tls, ca_path="/nowhere.pem"), "127.0.0.1", ASKED, first_token=5, deadline=10)
