@@ -77,7 +77,7 @@ class Demo:
     def run_load(self, module: str, *arguments: str, **environment: str) -> None:
         """Start *module* as the load; it reads the rate file and writes its stats."""
         self.lab.part("load").start(
-            [sys.executable, "-m", module, *arguments, "--rate-file", self.rate_file, "--stats", self.stats],
+            [sys.executable, "-m", module, *arguments, "--rate-file", str(self.rate_file), "--stats", str(self.stats)],
             environment={"PYTHONPATH": str(REPO / "tests"), **environment},
         )
 

@@ -36,7 +36,7 @@ class Row:
             "address": self.address,
             "changed": False,
             "failed": self.failed,
-            "msg": self.msg,
+            "msg": f"{self.name} ({self.address}): {self.msg}" if self.failed else self.msg,  # as people read it alone
             "seconds": round(self.seconds, 3),
             **self.more,
         }
