@@ -30,6 +30,7 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._work_row
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._groups import Bounds
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._metrics import Metrics
 from lab import dashboards
+from lab.vllm.metrics import Metrics as VllmMetrics
 
 RECORD = Path(__file__).resolve().parents[1] / "unit" / "roles" / "group_monitoring" / "recorded_demo.yml"
 #: Where the record is begun, so that all of its four members are there for a while.
@@ -43,6 +44,22 @@ scrape_configs:
   - job_name: web
     static_configs:
 {members}
+  - job_name: llm-vllm
+    metrics_path: /llm
+    static_configs: [{{targets: ["{address}"], labels: {{group: llm, member: llm-1}}}}]
+  - job_name: llm-canary
+    metrics_path: /canary
+    static_configs: [{{targets: ["{address}"], labels: {{group: llm, member: llm-1}}}}]
+"""
+#: Which group each page is looked at for.
+GROUPS = {"fleet.json": "web", "group.json": "web", "model.json": "llm"}
+#: What the interfaces promise of a canary.
+CANARY = """\
+vllm_canary_success 1
+vllm_canary_failures_in_a_row 0
+vllm_canary_seconds 0.2
+vllm_gpu_licensed 1
+vllm_coldstart_stage_seconds{stage="load"} 12.5
 """
 
 
@@ -65,6 +82,7 @@ class Receiver:
         for direction, result in (("out", "succeeded"), ("in", "refused"), ("out", "failed")):
             metrics.actions.labels("web", direction, result).inc()
             metrics.action_seconds.labels(direction).observe(21)
+        metrics.actions.labels("llm", "out", "succeeded").inc()
         metrics.attempts.labels("web").inc()
         claim = Claim("web", "out", "web-3", "alert", "r", now - 5, 1, 0.0, "a", False)
         metrics.show([_work("web", running=claim), _work("api", waiting={"in": now - 60}, failures=2)])
@@ -114,6 +132,24 @@ class Members:
         return "".join(lines).encode() or None
 
 
+class Endpoint:
+    """The metrics of vLLM, by the stub that has its names; something of each kind happens as one asks."""
+
+    def __init__(self) -> None:
+        self.metrics = VllmMetrics("llama-3-8b")
+
+    def render(self) -> bytes:
+        """A request more has ended, and one was turned away."""
+        metrics = self.metrics
+        metrics.gauges |= {"num_requests_running": 3.0, "num_requests_waiting": 1.0, "kv_cache_usage_perc": 0.4}
+        for counts in (metrics.counters, metrics.success, metrics.rejections):
+            for name in counts:
+                counts[name] += 1
+        for histogram in metrics.histograms.values():
+            histogram.observe(0.3)
+        return metrics.text().encode()
+
+
 def _values(text: str) -> list[str | None]:
     """One a second, from promtool's notation as the record uses it."""
     found: list[str | None] = []
@@ -126,11 +162,13 @@ def _values(text: str) -> list[str | None]:
 
 @pytest.fixture
 def exporter() -> Iterator[tuple[str, Members]]:
-    receiver, members = Receiver(), Members()
+    receiver, members, endpoint = Receiver(), Members(), Endpoint()
+    pages = {"/metrics": receiver.render, "/llm": endpoint.render, "/canary": CANARY.encode}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = receiver.render() if self.path == "/metrics" else members.render(self.path[1:])
+            page = pages.get(self.path)
+            body = page() if page else members.render(self.path[1:])
             self.send_response(200 if body else 503)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.send_header("Content-Length", str(len(body or b"")))
@@ -162,7 +200,7 @@ def prometheus(tmp_path: Path, exporter: tuple[str, Members]) -> Iterator[kit.Se
 def test_every_query_returns_data(prometheus: kit.Server) -> None:
     """And a query that has none is named: one for a metric that nobody has, and one that Prometheus refuses."""
     pages = dashboards.pages()
-    assert sorted(pages) == ["fleet.json", "group.json"]
+    assert sorted(pages) == sorted(GROUPS)
     assert sum(1 for page in pages.values() for _query in dashboards.queries(page)) > 60
     end = time.monotonic() + WAIT_S
     missing = ["not asked yet"]
@@ -171,9 +209,9 @@ def test_every_query_returns_data(prometheus: kit.Server) -> None:
         # What has happened in the demo's group; the other one has not done anything yet.
         missing = [
             line
-            for page in pages.values()
+            for name, page in pages.items()
             for line in dashboards.without_data(
-                page, prometheus.url, minutes=2, rate_interval="5s", values={"group": "web"}
+                page, prometheus.url, minutes=2, rate_interval="5s", values={"group": GROUPS[name]}
             )
         ]
     assert missing == []

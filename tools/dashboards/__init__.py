@@ -16,9 +16,10 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from .fleet import fleet
 from .group import group
+from .model import model
 
 FOLDER = Path(__file__).resolve().parents[2] / "roles" / "group_monitoring" / "files" / "dashboards"
-PAGES = {"group.json": group, "fleet.json": fleet}
+PAGES = {"group.json": group, "fleet.json": fleet, "model.json": model}
 
 
 def render(page: Dashboard) -> str:

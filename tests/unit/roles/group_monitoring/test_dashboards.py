@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._metrics import Metrics
 from lab import dashboards
+from lab.vllm.metrics import Metrics as VllmMetrics
 
 ROOT = Path(__file__).resolve().parents[4]
 PAGES = dashboards.pages()
@@ -92,6 +93,14 @@ def test_queries_ask_for_metrics_that_exist() -> None:
     assert len(asked) > 25
     histograms = {f"{name}_bucket" for name, kind in kinds.items() if kind == "histogram"}
     assert asked - set(kinds) - histograms == set()
+
+
+def test_queries_ask_vllm_for_metrics_that_it_has() -> None:
+    """B4: the stub has the names that were seen on a real one."""
+    known = set(re.findall(r"^(vllm:\w+)", VllmMetrics("m").text(), re.MULTILINE))
+    asked = {name for query in dashboards.queries(PAGES["model.json"]) for name in re.findall(r"vllm:\w+", query.expr)}
+    assert len(asked) > 8
+    assert asked - known == set()
 
 
 @pytest.mark.parametrize("name", PAGES)

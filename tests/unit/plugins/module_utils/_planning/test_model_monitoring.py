@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._planning import 
     scrape_companions,
     scrape_job,
 )
+from lab.vllm.metrics import Metrics
 
 CASES = yaml.safe_load(Path(__file__).with_name("model_cases.yml").read_text(encoding="utf-8"))
 BASE = "https://runbooks.example.org"
@@ -75,6 +77,14 @@ def test_the_autoscaler_answers_what_asks_for_scaling_and_nothing_else(make_endp
         else:
             assert rule["labels"]["action"] == {"AutoscaleScaleOut": "scale_out", "AutoscaleScaleIn": "scale_in"}[name]
             assert rule["annotations"]["runbook"]
+
+
+def test_expressions_ask_vllm_for_metrics_that_it_has(rules: t.Any) -> None:
+    """B4: the stub has the names that were seen on a real one; a name that is gone would be silent for ever."""
+    known = set(re.findall(r"^(vllm:\w+)", Metrics("m").text(), re.MULTILINE))
+    asked = {name for rule in rules.values() for name in re.findall(r"vllm:\w+", rule["expr"])}
+    assert len(asked) > 6
+    assert asked - known == set()
 
 
 def test_alerts_for_people_can_be_left_out_and_labelled(make_endpoint_spec: t.Any, make_spec: t.Any) -> None:
