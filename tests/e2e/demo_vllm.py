@@ -28,7 +28,7 @@ from e2e.observer import Observer
 from ansible_collections.onprem.autoscale.plugins.filter.cold_start_lines import cold_start_lines
 from lab.settings import MODEL_NAME, REPO, Settings
 
-CALM, BUSY = 1, 8  # streams at a time; an endpoint answers 2
+CALM, BUSY = 1, 8  # streams at a time; an endpoint answers 3
 WAITING = 'sum(vllm:num_requests_waiting{group="model"})'
 RUNNING = 'sum(vllm:num_requests_running{group="model"})'
 

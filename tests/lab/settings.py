@@ -49,7 +49,7 @@ class Settings:
     scrape_s: float = 1.0
     models: bool = False  # a template, a base member and a pool of model endpoints as well
     model_load_s: float = 3.0
-    model_seqs: int = 2
+    model_seqs: int = 3
 
     @classmethod
     def from_environment(cls) -> Settings:
