@@ -58,8 +58,14 @@ def machines(parts: dict[str, Any]) -> Iterator[None]:
             root = FOLDER / f"run-{LAB}" / name / "root"
             shutil.copy(parts["nvml"], root / "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1")
             (root / "etc/nvml-lab.conf").write_text(GPU.format("licensed" if name == "e2e-good" else "unlicensed"))
-        for name in HOSTS:
+        for name, number in HOSTS.items():
             hosts("wait", name)
+            exporter = (
+                "mkdir /srv/e; echo up_here 1 > /srv/e/metrics; systemd-run python3 -m http.server -d /srv/e 9100"
+            )
+            ssh = ["ssh", "-i", str(KEY), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+            command = [*ssh, f"ansible@{SUBNET}.{number}", f"sudo sh -c '{exporter}'"]
+            subprocess.run(command, check=True, capture_output=True)
         yield
     finally:
         hosts("clear")
@@ -89,8 +95,9 @@ def site(machines: None, parts: dict[str, Any], tmp_path: Path) -> Iterator[Site
                     "end": f"{SUBNET}.21",
                     "cidr": f"{SUBNET}.0/24",
                     "gateway": f"{SUBNET}.1",
+                    "probe": {"methods": ["tcp_open"], "ports": [8000]},  # the hosts are there before their VMs
                 },
-                "monitoring": {"exporter_port": 8001, "scrape": {}},  # the canary's metrics: there is no exporter
+                "monitoring": {"scrape": {}},
                 "timeouts": {"prepare": 300},
                 "quarantine": {"keep": 0},
                 "ssh": {"user": "ansible", "key_file": str(KEY)},

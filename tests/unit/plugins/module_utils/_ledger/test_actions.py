@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import ConflictError, NotFoundError
+from ansible_collections.onprem.autoscale.plugins.module_utils._ledger._work import WorkQueue
 
 PLAN = {
     "verdict": "act",
@@ -317,3 +318,17 @@ def test_groups_are_all_that_were_ever_named(ledger):
     assert ledger.groups() == ["db", "web"]
     empty = ledger.group_state("nobody")
     assert (empty["members"], empty["lock"], empty["action"], empty["events"]) == ([], None, None, [])
+
+
+def test_a_cold_start_is_kept_with_its_event_and_the_last_one_is_in_the_overview(ledger):
+    """B2: a row a host and stage; what other actions record is empty, and hides nothing."""
+    rows = [
+        {"host": "gpu-a", "stage": "load", "seconds": 12.5},
+        {"host": "gpu-b", "stage": "load", "seconds": 14.0},
+        {"host": "gpu-b", "stage": "gate", "seconds": 3.0},
+    ]
+    for group, recorded in (("gpu", rows[:1]), ("gpu", rows), ("gpu", ()), ("web", ())):
+        event = ledger.finish_action(start(ledger, group), state="succeeded", cold_start=recorded)
+        assert event["cold_start"] == list(recorded)
+    assert [event["cold_start"] for event in ledger.events(["gpu"])] == [[], rows, rows[:1]]
+    assert WorkQueue(ledger).overview().cold_starts == {"gpu": {"load": 14.0, "gate": 3.0}}
