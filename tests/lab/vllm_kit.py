@@ -23,7 +23,7 @@ import yaml
 REAL = os.environ.get("VLLM_REAL")
 KEY = "only-for-tests"
 #: Seconds that a start, an end, or anything else may take before a test gives up.
-PATIENCE = 200.0 if REAL else 30.0
+PATIENCE = 500.0 if REAL else 30.0
 _REAL_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -79,8 +79,12 @@ class Endpoint:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Endpoint:
-        self.start()
-        self.wait_ready()
+        try:
+            self.start()
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_exc: object) -> None:
