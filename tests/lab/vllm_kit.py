@@ -23,11 +23,12 @@ import yaml
 REAL = os.environ.get("VLLM_REAL")
 KEY = "only-for-tests"
 #: Seconds that a start, an end, or anything else may take before a test gives up.
-PATIENCE = 200.0 if REAL else 30.0
+PATIENCE = 500.0 if REAL else 30.0
 _REAL_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",
+    "PYTHONDONTWRITEBYTECODE": "",  # else each start compiles all of torch again
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_NO_USAGE_STATS": "1",
@@ -79,8 +80,12 @@ class Endpoint:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Endpoint:
-        self.start()
-        self.wait_ready()
+        try:
+            self.start()
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_exc: object) -> None:
