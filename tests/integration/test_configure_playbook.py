@@ -157,6 +157,32 @@ def test_a_group_appears_changes_and_goes(site: Site) -> None:
     assert site.configure()[1] == 0
 
 
+def test_a_model_endpoint_has_its_companions_and_alerts_while_it_is_one(site: Site) -> None:
+    """B4: further jobs on the same targets, alerts for people with the site's runbooks; a service again has neither."""
+    first = site.files()
+    endpoint = {"kind": "model_endpoint", "policies": [{"type": "model_signals"}], "model": {"name": "m"}}
+    site.declare(**endpoint)
+    options = ["-e", json.dumps({"group_monitoring_runbook_base_url": "https://wiki/", "group_monitoring_alerts_off":
+               ["ModelQueueLong"]})]  # fmt: skip
+    assert site.configure(*options)[1] == 4
+    assert site.jobs() == ["self", "web", "web-canary", "web-vllm"]
+    rules = site.rules()
+    assert rules[:3] == ["AutoscaleScaleOut", "AutoscaleScaleIn", "ModelEndpointDown"]
+    assert "ModelQueueLong" not in rules
+    (group,) = site.prometheus.get("/api/v1/rules")["data"]["groups"]
+    assert group["rules"][2]["annotations"]["runbook_url"] == "https://wiki/ModelEndpointDown.md"
+    assert site.configure(*options)[1] == 0
+
+    site.declare()
+    assert site.configure()[1] == 2
+    assert (site.jobs(), site.rules()) == (["self", "web"], ["AutoscaleScaleOut", "AutoscaleScaleIn"])
+    site.declare(**endpoint)
+    site.configure()
+    site.declare(**endpoint, enabled=False)
+    site.configure()
+    assert (site.jobs(), site.files()) == (["self"], first)
+
+
 def test_absent_even_when_the_declaration_is_gone(site: Site) -> None:
     """A2: deleting a group removes what it had."""
     first = site.files()

@@ -67,7 +67,7 @@ def _breaker_window(full: Full) -> int:
         gaps = _launches_until_open(full) - 1
         gap = full["cooldown"]["out"] + max(value for value in full["timeouts"].values() if value is not None)
         return max(BREAKER_WINDOW_S, int(2 * gaps * gap))
-    except (ArithmeticError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         return BREAKER_WINDOW_S  # what these hold is wrong, and is reported as such
 
 

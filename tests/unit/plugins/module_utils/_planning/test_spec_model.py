@@ -12,6 +12,8 @@ import typing as t
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import InvalidSpecError
 from ansible_collections.onprem.autoscale.plugins.module_utils._planning import parse_spec
@@ -191,3 +193,41 @@ def test_the_model_of_the_decision_document_is_valid(make_endpoint: t.Any) -> No
     spec, bare = parse_spec(data), parse_spec(make_endpoint(size=shown["size"]))
     assert spec == bare
     assert shown["load_balancer"] == {"health_path": bare.load_balancer.health_path}
+
+
+#: Junk, and values that are right in some places.
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 10**6)
+    | st.floats(allow_nan=True)
+    | st.sampled_from(["", "role", "http"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["out", "in", "for", "x"]), inner),
+    max_leaves=3,
+)
+PLACES = [
+    "kind", "model", "policies", "gates", "timeouts", "scale_in", "model__port", "model__canary_port",
+    "model__dcgm_port", "model__options", "model__scrape", "model__prepare", "model__gate", "model__gate__deadline",
+    "model__warmup", "model__warmup__concurrency", "model__drain", "model__drain__quiet", "policies__0__out",
+    "policies__0__in", "policies__0__window", "policies__0__type", "timeouts__prepare", "timeouts__gate",
+]  # fmt: skip
+
+
+@settings(deadline=None)
+@given(changes=st.dictionaries(st.sampled_from(PLACES), values, max_size=3))
+def test_junk_is_refused_or_means_what_its_full_form_says(make_endpoint: t.Any, changes: dict[str, t.Any]) -> None:
+    """A1: whatever stands there, it is a group whose full form is the same group, or a refusal that names fields."""
+    try:
+        data = make_endpoint(**dict(sorted(changes.items())))
+    except (AttributeError, IndexError, KeyError, TypeError):
+        return  # one change took away what another one is in
+    try:
+        spec = parse_spec(data)
+    except InvalidSpecError as error:
+        refused = [row["field"] for row in error.result["errors"]]
+    else:
+        assert parse_spec(spec.as_dict()) == spec
+        assert hash(spec) == hash(parse_spec(data))
+        return
+    assert refused
+    assert all(refused)
