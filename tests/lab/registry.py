@@ -49,6 +49,7 @@ class RegistryServer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.record = folder / "registry.json"
+        self.token = ""  # for pushes, where it wants tokens
         self.part = Part("registry", folder / "run", folder / "logs")
 
     def __enter__(self) -> RegistryServer:
@@ -171,6 +172,8 @@ class RegistryServer:
         session.trust_env = False
         session.verify = row["ca"] or True
         session.auth = (row["username"], row["password"]) if row["username"] else None
+        if self.token:
+            session.headers["Authorization"] = f"Bearer {self.token}"
         return session
 
     def _check(self, answer: requests.Response) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import http.server
@@ -44,7 +45,7 @@ class Asked:
 
 @dataclasses.dataclass
 class Reply:
-    """An answer. ``cut`` resets the connection after so many bytes of the body."""
+    """An answer. ``cut`` ends the connection after so many bytes of the body."""
 
     status: int = 200
     body: bytes = b""
@@ -75,7 +76,8 @@ class BlobServer:
                 for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(reply.body if reply.cut is None else reply.body[: reply.cut])
+                with contextlib.suppress(ConnectionError):  # who asked may have heard enough
+                    self.wfile.write(reply.body if reply.cut is None else reply.body[: reply.cut])
                 if reply.cut is not None:
                     self.close_connection = True
                     self.wfile.flush()

@@ -83,14 +83,22 @@ def test_media_types_say_how_a_layer_is_packed(media: str, key: str, packing: st
     assert layer.name == "w.bin"
 
 
-def test_a_folder_that_oras_packed_is_unpacked() -> None:
-    (layer,) = read_manifest(
-        *manifest(
-            row("application/vnd.oci.image.layer.v1.tar+gzip", "dir", "org.opencontainers.image.title",
-                **{_manifest.UNPACK_KEY: "true"})
-        )
-    )  # fmt: skip
-    assert layer == Layer(DIGEST, 3, "tar+gzip", "dir")
+@pytest.mark.parametrize(
+    ("media", "title", "notes", "layer"),
+    [
+        ("tar+gzip", "dir", {_manifest.UNPACK_KEY: "true"}, Layer(DIGEST, 3, "tar+gzip", "dir")),
+        ("tar", "dir", {_manifest.UNPACK_KEY: "true"}, Layer(DIGEST, 3, "tar+gzip", "dir")),
+        ("tar+gzip", "dir", {}, Layer(DIGEST, 3, "tar+gzip", "dir")),
+        ("tar+gzip", "all.tar.gz", {}, Layer(DIGEST, 3, "raw", "all.tar.gz")),
+        ("tar+gzip", "all.tgz", {}, Layer(DIGEST, 3, "raw", "all.tgz")),
+    ],
+)
+def test_a_folder_that_oras_packed_is_told_from_an_archive_that_is_a_file(
+    media: str, title: str, notes: dict[str, str], layer: Layer
+) -> None:
+    """oras writes an annotation; oras-py only the media type, which a person may give to an archive as well."""
+    row_ = row(f"application/vnd.oci.image.layer.v1.{media}", title, "org.opencontainers.image.title", **notes)
+    assert read_manifest(*manifest(row_)) == [layer]
 
 
 @pytest.mark.parametrize(
