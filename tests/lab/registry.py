@@ -201,7 +201,7 @@ def main() -> int:
     up = commands.add_parser("up", help="start it, empty; prints where it is as JSON")
     up.add_argument("name")
     up.add_argument("--address", default=network.GATEWAY, help="the hosts' bridge by default")
-    up.add_argument("--port", type=int, default=3501)
+    up.add_argument("--port", type=int, default=3501, help="in lab 0; each further lab adds 100")
     up.add_argument("--basic", metavar="USER:PASSWORD", default="")
     up.add_argument("--tls", action="store_true")
     push = commands.add_parser("push", help="an artifact of a folder's files; prints its reference")
@@ -213,7 +213,8 @@ def main() -> int:
     try:
         match arguments.command:
             case "up":
-                row = server.up(arguments.address, arguments.port, basic=arguments.basic, tls=arguments.tls)
+                port = arguments.port + 100 * network.INDEX
+                row = server.up(arguments.address, port, basic=arguments.basic, tls=arguments.tls)
                 print(json.dumps(row))
             case "push":
                 print(server.push_folder(Path(arguments.folder), arguments.repository))

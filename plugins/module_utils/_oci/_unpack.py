@@ -55,8 +55,7 @@ def unpack(layer: Layer, blob: Path, folder: Path, effort: Effort) -> list[str]:
                 if member.isdir():
                     make_folder(folder, name)
                 elif member.isreg():
-                    source = archive.extractfile(member)
-                    assert source is not None  # noqa: S101 - a regular member has content
+                    source = t.cast("t.IO[bytes]", archive.extractfile(member))  # a regular member has content
                     _write(source, folder, name, member.mode, effort)
                     names.append(name)
                 else:
@@ -110,9 +109,7 @@ def _reader(layer: Layer, blob: Path) -> t.Iterator[_Tail]:
         if layer.packing == TAR_GZIP:
             stream = stack.enter_context(gzip.GzipFile(fileobj=stream))
         elif layer.packing == TAR_ZSTD:
-            library = _zstd()
-            assert library is not None  # noqa: S101 - check_unpackable was asked before
-            stream = stack.enter_context(library.open(stream, "rb"))
+            stream = stack.enter_context(_zstd().open(stream, "rb"))  # check_unpackable was asked before
         yield _Tail(stream)
 
 
