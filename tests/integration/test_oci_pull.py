@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from lab.kit import free_port, wait_for
 from lab.registry import FILEPATH, WEIGHTS, RegistryServer
 
 Run = Callable[..., dict[str, Any]]
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., Any]
 SIZE = 9 * 1024 * 1024
 BEFORE = 2 * 1024 * 1024
 
