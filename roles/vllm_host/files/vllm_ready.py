@@ -16,6 +16,8 @@ import urllib.request
 
 #: Starts after a death that are given a chance, as a worker may lose a race for memory with the one before it.
 RESTARTS = 2
+#: What vLLM ends with when it does not understand its options: the next start would not either.
+USAGE = "2"
 
 
 def ready(url: str) -> tuple:
@@ -32,11 +34,13 @@ def ready(url: str) -> tuple:
 
 def dead(unit: str) -> str:
     """Why nothing more can be expected; empty while it can."""
-    names = "--property=ActiveState,NRestarts,Result"
+    names = "--property=ActiveState,SubState,NRestarts,Result,ExecMainStatus"
     said = subprocess.run(["systemctl", "show", unit, names], capture_output=True, check=True, text=True).stdout
     shown = dict(line.split("=", 1) for line in said.splitlines())
     if shown["ActiveState"] in ("failed", "inactive"):
         return f"it is {shown['ActiveState']} ({shown['Result']})"
+    if shown["SubState"] == "auto-restart" and shown["ExecMainStatus"] == USAGE:
+        return "it does not understand its options"
     return f"it ended and was started again {shown['NRestarts']} times" if int(shown["NRestarts"]) > RESTARTS else ""
 
 
