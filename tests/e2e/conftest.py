@@ -114,13 +114,13 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @contextlib.contextmanager
-def running(settings: Settings, groups: Path, group: str) -> Iterator[Site]:
-    """A lab with a group that is enabled in it."""
+def running(settings: Settings, groups: Path, group: str, changes: dict[str, Any] | None = None) -> Iterator[Site]:
+    """A lab with a group that is enabled in it; *changes* as for :meth:`Site.write_group`."""
     lab = Lab(settings, say=lambda text: None)
     lab.down(quiet=True)
     site = Site(settings, lab.up(), groups, group)
     try:
-        site.write_group()
+        site.write_group(changes)
         run = site.playbook("configure")
         assert run.rc == 0, run.output
         yield site

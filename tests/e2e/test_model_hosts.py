@@ -74,37 +74,32 @@ def machines(parts: dict[str, Any]) -> Iterator[None]:
 @pytest.fixture
 def site(machines: None, parts: dict[str, Any], tmp_path: Path) -> Iterator[Site]:
     settings = Settings.numbered(LAB, models=True, clone_s=0.5, boot_s=0.5)
-    with running(settings, tmp_path, "model") as site:
-        model = settings.model_spec()["model"]
-        options = {
-            "vllm_host_gpu": {"count": 1, "mode": "vgpu"},
-            "vllm_host_license_timeout": 1,
-            "vllm_host_model_path": "/srv/model",
-            "vllm_host_requirements": parts["requirements"],
-            "vllm_host_wheels_src": parts["wheels"],
-            "vllm_host_environment": {"VLLM_STUB_LOAD_SECONDS": "1", "VLLM_STUB_PACE": "0.1"},
-            "vllm_host_canary_interval": 2,
-            "vllm_host_canary_deadline": 2,
-        }
-        site.write_group(
-            {
-                "size": {"max": 3},
-                "model": {**model, "prepare": "role", "options": options, "stop_timeout": 30},
-                "network": {
-                    "start": f"{SUBNET}.20",
-                    "end": f"{SUBNET}.21",
-                    "cidr": f"{SUBNET}.0/24",
-                    "gateway": f"{SUBNET}.1",
-                    "probe": {"methods": ["tcp_open"], "ports": [8000]},  # the hosts are there before their VMs
-                },
-                "monitoring": {"scrape": {}},
-                "timeouts": {"prepare": 300},
-                "quarantine": {"keep": 0},
-                "ssh": {"user": "ansible", "key_file": str(KEY)},
-            }
-        )
-        run = site.playbook("configure")
-        assert run.rc == 0, run.output
+    options = {
+        "vllm_host_gpu": {"count": 1, "mode": "vgpu"},
+        "vllm_host_license_timeout": 1,
+        "vllm_host_model_path": "/srv/model",
+        "vllm_host_requirements": parts["requirements"],
+        "vllm_host_wheels_src": parts["wheels"],
+        "vllm_host_environment": {"VLLM_STUB_LOAD_SECONDS": "1", "VLLM_STUB_PACE": "0.1"},
+        "vllm_host_canary_interval": 2,
+        "vllm_host_canary_deadline": 2,
+    }
+    changes = {
+        "size": {"max": 3},
+        "model": {"prepare": "role", "options": options, "stop_timeout": 30},
+        "network": {
+            "start": f"{SUBNET}.20",
+            "end": f"{SUBNET}.21",
+            "cidr": f"{SUBNET}.0/24",
+            "gateway": f"{SUBNET}.1",
+            "probe": {"methods": ["tcp_open"], "ports": [8000]},  # the hosts are there before their VMs
+        },
+        "monitoring": {"scrape": {}},
+        "timeouts": {"prepare": 300},
+        "quarantine": {"keep": 0},
+        "ssh": {"user": "ansible", "key_file": str(KEY)},
+    }
+    with running(settings, tmp_path, "model", changes) as site:
         yield site
 
 
