@@ -65,7 +65,7 @@ integration molecule test-chaos: export LAB_COMPILE_CACHE := $(BUILD)/compiled
 integration molecule test-chaos: export ANSIBLE_CALLBACK_PLUGINS := $(CURDIR)/tests/lab/callbacks
 
 # ---- tests, from cheap to dear ----------------------------------------------------------------------------------------
-.PHONY: lint sanity docs-lint unit contract integration molecule test test-chaos test-fast test-nightly
+.PHONY: lint sanity docs-lint unit contract integration molecule test test-chaos test-fast test-nightly test-vllm
 lint: setup ## ruff, yamllint, ansible-lint (production profile), changelog, gofmt and vet
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -95,6 +95,9 @@ molecule: setup ## Every role on real hosts, as root; build/molecule/summary.jso
 
 test-nightly: setup ## What takes long: 2,000 examples of the state machine, all orders of two controllers, Prometheus 3
 	$(PYTEST) tests -m nightly $(PYTEST_ARGS)
+
+test-vllm: setup ## The contract of a model endpoint against a real vLLM on CPU: 6 GB, a quarter of an hour; nightly
+	tools/vllm.sh $(VENV) $(BUILD) $(PYTEST_ARGS)
 
 test-fast: lint unit ## At most 5 minutes
 

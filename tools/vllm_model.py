@@ -17,16 +17,16 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 folder = sys.argv[1]
 TEXT = ["The quick brown fox jumps over the lazy dog, and forty two hosts serve what they were asked for."]
 CHAT = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
+ENDS = ("<s>", "</s>")
 
 tokenizer = Tokenizer(models.BPE())
 tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 tokenizer.decoder = decoders.ByteLevel()
 alphabet = pre_tokenizers.ByteLevel.alphabet()
-trainer = trainers.BpeTrainer(vocab_size=512, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet)
+trainer = trainers.BpeTrainer(vocab_size=512, special_tokens=list(ENDS), initial_alphabet=alphabet)
 tokenizer.train_from_iterator(TEXT * 10, trainer)
-PreTrainedTokenizerFast(
-    tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", chat_template=CHAT
-).save_pretrained(folder)
+names = dict(zip(("bos_token", "eos_token"), ENDS, strict=True))
+PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=CHAT, **names).save_pretrained(folder)
 torch.manual_seed(1)
 config = LlamaConfig(
     vocab_size=512,

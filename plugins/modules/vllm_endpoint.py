@@ -74,7 +74,6 @@ options:
     description:
       - What V(warmed) sends.
     type: dict
-    default: {}
     suboptions:
       prompts:
         description:
@@ -273,7 +272,6 @@ SPEC = (
                 "first_token": {"type": "float", "default": 10.0, "no_log": False},
                 "warmup": {
                     "type": "dict",
-                    "default": {},
                     "apply_defaults": True,
                     "options": {
                         "prompts": {"type": "int", "default": 32},

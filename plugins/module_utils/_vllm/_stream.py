@@ -160,11 +160,12 @@ def run_stream(
 
 
 def _connect(connection: Connection, address: str, timeout: float) -> socket.socket:
+    context = _context(connection) if connection.scheme == "https" else None
     sock = socket.create_connection((address, connection.port), timeout=max(0.001, timeout))
-    if connection.scheme != "https":
+    if context is None:
         return sock
     try:
-        return _context(connection).wrap_socket(sock, server_hostname=address)
+        return context.wrap_socket(sock, server_hostname=address)
     except BaseException:
         sock.close()
         raise
@@ -177,9 +178,12 @@ def _context(connection: Connection) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
         return context
     path = connection.ca_path
-    if path and os.path.isdir(path):
-        return ssl.create_default_context(capath=path)
-    return ssl.create_default_context(cafile=path)
+    try:
+        if path and os.path.isdir(path):
+            return ssl.create_default_context(capath=path)
+        return ssl.create_default_context(cafile=path)
+    except OSError as error:  # ssl.SSLError too: no certificate in it
+        raise StreamFailed(f"ca_path {path}: {_words(error)}", final=True) from error
 
 
 def _exchange(

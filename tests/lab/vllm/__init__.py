@@ -13,7 +13,6 @@ What it replays
     is 503 after 5 s and the process ends with 0 after 12 s
   * SIGTERM: with ``--shutdown-timeout 0`` streams end with HTTP 200 and ``finish_reason: abort``; with more they are
     finished, new requests get 500, and /health says 200 all through; exit 0
-  * ``--max-num-queued-reqs``: 503, but a stream has begun with its 200 and says so in an ``error`` event
   * the key guards /v1, /v2, /inference and /cohere only; /invocations and /tokenize answer without it
 
 What is different from the real one
@@ -25,6 +24,8 @@ What is different from the real one
   * one process, titled ``VLLM::APIServer``: no worker that could stay; a frozen engine is never found out by a timeout
   * ``n`` and lists of prompts are refused with 400; ``stop``, ``logprobs`` and tools are ignored; no dev routes
   * a model's folder has to exist and must not be empty; nothing in it is read
+  * beyond ``--max-num-queued-reqs`` there is always a 503; the real one tells streams that come at the very same moment
+    within their 200, by an ``error`` event
   * most options that only tune a real engine are accepted and ignored (``options.py`` lists them)
 """
 

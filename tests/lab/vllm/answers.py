@@ -18,13 +18,6 @@ DEAD = {
     "param": None,
     "code": 500,
 }
-BUSY = {
-    "message": "The engine is currently busy and cannot accept new requests. Please try again later or on a different "
-    "instance.",
-    "type": "Service Unavailable",
-    "param": None,
-    "code": 503,
-}
 
 
 class Answer:

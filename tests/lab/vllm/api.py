@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from . import VERSION
-from .answers import BUSY, DEAD, Answer
+from .answers import DEAD, Answer
 from .engine import Engine, Request
 from .http11 import Call
 from .metrics import Metrics
 
+BUSY = "The engine is currently busy and cannot accept new requests. Please try again later or on a different instance."
 GUARDED = ("/v1", "/v2", "/inference", "/cohere")
 
 
@@ -170,6 +171,7 @@ class Api:
         temperature = body.get("temperature", 1.0)
         if not isinstance(temperature, int | float) or temperature < 0:
             raise Refused(400, f"temperature must be non-negative, got {temperature}.", param="temperature")
+        self._admit()
         stream = body.get("stream") is True
         usage = stream and bool((body.get("stream_options") or {}).get("include_usage"))
         ident = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
@@ -185,9 +187,8 @@ class Api:
         call.connection.when_gone = gone
         self.load += self._tracked
         answer.begin()
-        refusal = self._refusal()
-        if refusal:
-            answer.refuse(refusal)
+        if self.leaving or self.errored or self.engine.dead:
+            answer.refuse(DEAD)
         else:
             self.engine.add(request)
 
@@ -198,15 +199,12 @@ class Api:
     def _over(self) -> None:
         self.load -= self._tracked
 
-    def _refusal(self) -> dict[str, Any] | None:
-        """Why one more request is not taken."""
-        if self.leaving or self.errored or self.engine.dead:
-            return DEAD
+    def _admit(self) -> None:
+        """Asked before a stream begins, so that a full queue is told by the status."""
         limit = self.options.max_num_queued_reqs
         if limit is not None and self.engine.unfinished >= limit:
             self.metrics.rejections["max_num_queued_reqs"] += 1
-            return BUSY
-        return None
+            raise Refused(503, BUSY, "Service Unavailable")
 
 
 def _whole(body: dict[str, Any], name: str, default: int | None) -> int | None:

@@ -125,9 +125,6 @@ class Engine:
                 self.running.remove(request)
             elif request in self.waiting:
                 self.waiting.remove(request)
-            else:
-                continue
-            self._metrics.success["abort"] += 1
         self._gone.clear()
 
     def _used(self) -> int:

@@ -91,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("ssl-keyfile", "ssl-certfile", "ssl-ca-certs", "disable-access-log-for-endpoints"):
         serve.add_argument(f"--{name}")
     serve.add_argument("--ssl-cert-reqs", type=int, default=0)
-    for name in ("enable-server-load-tracking", "disable-log-stats", "disable-uvicorn-access-log", *SWITCHES):
+    serve.add_argument("--disable-log-stats", action="store_true")
+    for name in ("enable-server-load-tracking", "disable-uvicorn-access-log", *SWITCHES):
         serve.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=False)
     serve.add_argument("-O", "--optimization-level")
     for name in VALUES:
