@@ -49,6 +49,7 @@ class RegistryServer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.record = folder / "registry.json"
+        self.token = ""  # for pushes, where it wants tokens
         self.part = Part("registry", folder / "run", folder / "logs")
 
     def __enter__(self) -> RegistryServer:
@@ -171,6 +172,8 @@ class RegistryServer:
         session.trust_env = False
         session.verify = row["ca"] or True
         session.auth = (row["username"], row["password"]) if row["username"] else None
+        if self.token:
+            session.headers["Authorization"] = f"Bearer {self.token}"
         return session
 
     def _check(self, answer: requests.Response) -> None:
@@ -198,7 +201,7 @@ def main() -> int:
     up = commands.add_parser("up", help="start it, empty; prints where it is as JSON")
     up.add_argument("name")
     up.add_argument("--address", default=network.GATEWAY, help="the hosts' bridge by default")
-    up.add_argument("--port", type=int, default=3501)
+    up.add_argument("--port", type=int, default=3501, help="in lab 0; each further lab adds 100")
     up.add_argument("--basic", metavar="USER:PASSWORD", default="")
     up.add_argument("--tls", action="store_true")
     push = commands.add_parser("push", help="an artifact of a folder's files; prints its reference")
@@ -210,7 +213,8 @@ def main() -> int:
     try:
         match arguments.command:
             case "up":
-                row = server.up(arguments.address, arguments.port, basic=arguments.basic, tls=arguments.tls)
+                port = arguments.port + 100 * network.INDEX
+                row = server.up(arguments.address, port, basic=arguments.basic, tls=arguments.tls)
                 print(json.dumps(row))
             case "push":
                 print(server.push_folder(Path(arguments.folder), arguments.repository))

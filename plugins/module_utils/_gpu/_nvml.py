@@ -16,6 +16,7 @@ from .._common._errors import BackendDownError, NotFoundError, RefusedError
 
 try:
     import pynvml
+    from pynvml import nvmlDeviceGetComputeRunningProcesses_v3, nvmlDeviceGetGridLicensableFeatures_v4, nvmlMemory_v2
 
     HAS_PYNVML = True
     PYNVML_IMPORT_ERROR: str | None = None
@@ -111,12 +112,12 @@ def _gpu(index: int) -> dict[str, t.Any]:
 
     mode = may("the virtualization mode", pynvml.nvmlDeviceGetVirtualizationMode)
     # The second version does not count what the driver keeps for itself as used.
-    memory = may("the memory", pynvml.nvmlDeviceGetMemoryInfo, pynvml.nvmlMemory_v2) or may(
+    memory = may("the memory", pynvml.nvmlDeviceGetMemoryInfo, nvmlMemory_v2) or may(
         "the memory", pynvml.nvmlDeviceGetMemoryInfo
     )
     mig = may("the MIG mode", pynvml.nvmlDeviceGetMigMode)
-    processes = may("the processes", pynvml.nvmlDeviceGetComputeRunningProcesses_v3)
-    licensed, expiry = _license(may("the licence", pynvml.nvmlDeviceGetGridLicensableFeatures_v4), mode)
+    processes = may("the processes", nvmlDeviceGetComputeRunningProcesses_v3)
+    licensed, expiry = _license(may("the licence", nvmlDeviceGetGridLicensableFeatures_v4), mode)
     return {
         "index": index,
         "uuid": may("the UUID", pynvml.nvmlDeviceGetUUID),

@@ -26,6 +26,8 @@ if t.TYPE_CHECKING:
     from ._registry import Registry
 
 CHUNK = 1024 * 1024
+#: Of the network: what was read of a piece is lost with a cut.
+PIECE = 128 * 1024
 #: How often in a row a blob may be cut without a single new byte.
 PATIENCE = 5
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -181,7 +183,7 @@ def _read_on(registry: Registry, layer: Layer, partial: Partial, effort: Effort)
             partial.start_over()  # the Range was ignored: this is the whole blob
             if response.status_code == 206:
                 raise BackendDownError(f"asked for byte {start}, got {response.headers.get('Content-Range')!r}")
-        for chunk in registry.chunks(response, CHUNK):
+        for chunk in registry.chunks(response, PIECE):
             if partial.size + len(chunk) > layer.size:
                 raise RefusedError(
                     f"The blob {layer.digest} of {registry.reference} is longer than the {layer.size} bytes "

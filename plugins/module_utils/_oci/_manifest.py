@@ -27,8 +27,9 @@ INDEX_TYPES = (
 #: ModelPack, its older name, and Docker's: the end of the media type says how the layer is packed.
 MODEL_TYPES = ("application/vnd.cncf.model.", "application/vnd.cnai.model.", "application/vnd.docker.ai.")
 NAME_KEYS = ("org.cncf.model.filepath", "org.cnai.model.filepath", "org.opencontainers.image.title")
-#: What oras says of a folder that it packed.
+#: What oras says of a folder that it packed; oras-py says it by the media type alone.
 UNPACK_KEY = "io.deis.oras.content.unpack"
+FOLDER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 RESERVED = (".complete", ".partial")
 
 RAW, TAR, TAR_GZIP, TAR_ZSTD = "raw", "tar", "tar+gzip", "tar+zstd"
@@ -133,7 +134,9 @@ def _layer(row: t.Mapping[str, t.Any], media: str, digest: str, size: t.Any) -> 
         packing = next((end for end in (TAR_GZIP, TAR_ZSTD, TAR) if media.endswith(f".{end}")), RAW)
         if packing == RAW and media.endswith(("+gzip", "+zstd")):
             raise RefusedError(f"layer {digest} is packed as {media}, which nobody here unpacks")
-    elif str(notes.get(UNPACK_KEY, "")).lower() == "true":
+    elif str(notes.get(UNPACK_KEY, "")).lower() == "true" or (
+        media == FOLDER_TYPE and name and not name.endswith((".gz", ".tgz"))
+    ):
         packing = TAR_GZIP
     elif name:
         packing = RAW  # oras gives files the media type of an image's layer unless told otherwise

@@ -109,6 +109,8 @@ def _apply(store: Store, wish: Wish, effort: Effort) -> Outcome:
         except AutoscaleError as error:
             error.result.setdefault("bytes_fetched", effort.fetched)
             raise
+        except OSError as error:
+            raise disk_error(error, store.folder(digest)) from error
         store.finish(wish.reference, files)
     if store.now() != digest:
         store.switch(digest)

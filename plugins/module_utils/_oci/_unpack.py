@@ -17,11 +17,13 @@ import typing as t
 import zlib
 from pathlib import Path
 
-from .._common._errors import AutoscaleError, RefusedError
+from .._common._errors import RefusedError
 from ._fetch import CHUNK, Effort, disk_error
 from ._manifest import TAR_GZIP, TAR_ZSTD, Layer, safe_name
 from ._store import FOLDER_MODE
 
+#: Two empty records: the end of an archive.
+END = bytes(1024)
 FILE_MODE, PROGRAM_MODE = 0o644, 0o755
 _ZSTD = ("compression.zstd", "backports.zstd", "zstandard")
 
@@ -43,7 +45,7 @@ def unpack(layer: Layer, blob: Path, folder: Path, effort: Effort) -> list[str]:
     """
     names: list[str] = []
     try:
-        with _reader(layer, blob) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        with _reader(layer, blob) as stream, tarfile.open(fileobj=t.cast("t.IO[bytes]", stream), mode="r|") as archive:
             for member in archive:
                 effort.check()
                 where = f"layer {layer.digest}"
@@ -53,8 +55,7 @@ def unpack(layer: Layer, blob: Path, folder: Path, effort: Effort) -> list[str]:
                 if member.isdir():
                     make_folder(folder, name)
                 elif member.isreg():
-                    source = archive.extractfile(member)
-                    assert source is not None  # noqa: S101 - a regular member has content
+                    source = t.cast("t.IO[bytes]", archive.extractfile(member))  # a regular member has content
                     _write(source, folder, name, member.mode, effort)
                     names.append(name)
                 else:
@@ -62,18 +63,16 @@ def unpack(layer: Layer, blob: Path, folder: Path, effort: Effort) -> list[str]:
                         f"{where} has {member.name!r}, which is a link or a device",
                         remedy="Pack plain files and folders only.",
                     )
+            stream.drain()
+        if stream.tail.strip(b"\0") or len(stream.tail) < len(END):
+            raise tarfile.ReadError("it ends before its end")  # tarfile takes a torn header for the end
+    except (tarfile.TarError, EOFError, UnicodeError, gzip.BadGzipFile, zlib.error, _zstd_error()) as error:
+        raise RefusedError(
+            f"layer {layer.digest} is no {layer.packing} archive: {error}",
+            remedy="Its media type says how it is packed; push the artifact again with the right one.",
+        ) from error
     except OSError as error:
-        if isinstance(error, gzip.BadGzipFile):
-            raise _damaged(layer, error) from error
         raise disk_error(error, folder) from error
-    except AutoscaleError:
-        raise
-    except (tarfile.TarError, EOFError, zlib.error, UnicodeError) as error:
-        raise _damaged(layer, error) from error
-    except Exception as error:
-        if _zstd() and type(error).__module__.split(".")[0] in {name.split(".")[0] for name in _ZSTD}:
-            raise _damaged(layer, error) from error
-        raise
     return list(dict.fromkeys(names))
 
 
@@ -104,16 +103,32 @@ def _write(source: t.IO[bytes], folder: Path, name: str, mode: int, effort: Effo
 
 
 @contextlib.contextmanager
-def _reader(layer: Layer, blob: Path) -> t.Iterator[t.IO[bytes]]:
+def _reader(layer: Layer, blob: Path) -> t.Iterator[_Tail]:
     with contextlib.ExitStack() as stack:
         stream: t.Any = stack.enter_context(blob.open("rb"))
         if layer.packing == TAR_GZIP:
             stream = stack.enter_context(gzip.GzipFile(fileobj=stream))
         elif layer.packing == TAR_ZSTD:
-            library = _zstd()
-            assert library is not None  # noqa: S101 - check_unpackable was asked before
-            stream = stack.enter_context(library.open(stream, "rb"))
-        yield stream
+            stream = stack.enter_context(_zstd().open(stream, "rb"))  # check_unpackable was asked before
+        yield _Tail(stream)
+
+
+class _Tail:
+    """A stream that remembers how it ended."""
+
+    def __init__(self, stream: t.IO[bytes]) -> None:
+        self._stream = stream
+        self.tail = b""
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self.tail = (self.tail + data)[-len(END) :]
+        return data
+
+    def drain(self) -> None:
+        """To the end, where gzip has its checksum."""
+        while self.read(CHUNK):
+            pass
 
 
 def _zstd() -> t.Any:
@@ -123,8 +138,5 @@ def _zstd() -> t.Any:
     return None
 
 
-def _damaged(layer: Layer, error: Exception) -> RefusedError:
-    return RefusedError(
-        f"layer {layer.digest} is no {layer.packing} archive: {error}",
-        remedy="Its media type says how it is packed; push the artifact again with the right one.",
-    )
+def _zstd_error() -> type[BaseException]:
+    return getattr(_zstd(), "ZstdError", EOFError)
