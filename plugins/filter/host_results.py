@@ -53,7 +53,9 @@ import typing as t
 
 Row = t.Mapping[str, t.Any]
 #: Exit statuses of flock with --conflict-exit-code=75, and of timeout.
-_LOCKED, _TOO_LONG, _KILLED = 75, 124, 137
+_LOCKED = 75
+_TOO_LONG = 124
+_KILLED = 137
 _END = 400
 
 
