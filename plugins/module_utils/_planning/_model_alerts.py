@@ -113,7 +113,7 @@ def _of_one(spec: GroupSpec) -> dict[str, _Alert]:
 def _of_all(spec: GroupSpec) -> dict[str, _Alert]:
     """What clients of the group suffer from."""
     (policy,) = (row for row in spec.policies if row.type == TYPE)
-    side = t.cast("ModelOut | None", policy.out)
+    side = policy.out if isinstance(policy.out, ModelOut) else None
     slow = side.ttft_p95 if side is not None and side.ttft_p95 is not None else _TTFT_LIMIT
     long = side.waiting if side is not None and side.waiting is not None else _WAITING_LIMIT
     vllm = selector(spec, "vllm")

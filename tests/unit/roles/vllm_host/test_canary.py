@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.kit.vllm_host import load
 
 from lab.kit import free_port, wait_for
-
-from . import load
 
 canary = load("vllm_canary")
 KEY = "a-key-of-sixteen-characters"

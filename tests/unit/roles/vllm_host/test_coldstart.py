@@ -9,8 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from . import load
+from unit.kit.vllm_host import load
 
 coldstart = load("vllm_coldstart")
 #: Of a real vLLM 0.32.0, shortened.

@@ -11,8 +11,7 @@ import sys
 
 import pytest
 import yaml
-
-from . import ROLE
+from unit.kit.vllm_host import ROLE
 
 PROGRAMS = sorted((ROLE / "files").glob("*.py"))
 

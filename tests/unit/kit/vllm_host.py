@@ -9,7 +9,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-ROLE = Path(__file__).resolve().parents[4] / "roles" / "vllm_host"
+ROLE = Path(__file__).resolve().parents[3] / "roles" / "vllm_host"
 
 
 def load(name: str) -> ModuleType:
