@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter plugin: the cold start of an action as a table that a person reads (B2)."""
+"""Filter plugin: the cold start of an action as a table that a person reads (B3)."""
 
 from __future__ import annotations
 

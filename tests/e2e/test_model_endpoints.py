@@ -112,7 +112,7 @@ def streaming(site: Site, folder: Path, address: str) -> Iterator[None]:
 
 
 def test_a_frozen_engine_never_joins(site: Site):
-    """B3: vLLM's own health says 200 for ever; the tokens do not come, so the launch failed and is undone."""
+    """B2: vLLM's own health says 200 for ever; the tokens do not come, so the launch failed and is undone."""
     before = site.snapshot()
     site.write_group({"timeouts": {"gate": 6}, "quarantine": {"keep": 0}})
     site.control("vcenter", "POST", "/faults", {"mode": "unhealthy", "count": 1})
@@ -149,7 +149,7 @@ def test_a_member_joins_after_its_gate_and_its_warm_up(site: Site):
 
 
 def test_one_that_freezes_later_leaves_the_pool_and_is_replaced(site: Site, tmp_path: Path):
-    """B3: its canary takes it out; reconcile does not wait for streams that never end."""
+    """B2: its canary takes it out; reconcile does not wait for streams that never end."""
     site.write_group({"health": {"grace": 0}})
     name, address = grow(site)
     with streaming(site, tmp_path, address):

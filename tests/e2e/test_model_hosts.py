@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""scale_out with `prepare: role`: the real role on real hosts, which the VMs of the simulator stand for (B1, B2, B5).
+"""scale_out with `prepare: role`: the real role on real hosts, which the VMs of the simulator stand for (B1, B3, B5).
 
 As root. vCenter gives two VMs the addresses of two throw-away hosts; one of them has a GPU without a licence.
 """

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Models out of the real registry: what was pushed by another client, who may pull, what is refused (B2)."""
+"""Models out of the real registry: what was pushed by another client, who may pull, what is refused (B1)."""
 
 from __future__ import annotations
 

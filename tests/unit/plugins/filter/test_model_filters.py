@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters of model endpoints: the record of a cold start (B2), what came of a play on hosts."""
+"""Filters of model endpoints: the record of a cold start (B3), what came of a play on hosts."""
 
 from __future__ import annotations
 

@@ -321,7 +321,7 @@ def test_groups_are_all_that_were_ever_named(ledger):
 
 
 def test_a_cold_start_is_kept_with_its_event_and_the_last_one_is_in_the_overview(ledger):
-    """B2: a row a host and stage; what other actions record is empty, and hides nothing."""
+    """B3: a row a host and stage; what other actions record is empty, and hides nothing."""
     rows = [
         {"host": "gpu-a", "stage": "load", "seconds": 12.5},
         {"host": "gpu-b", "stage": "load", "seconds": 14.0},

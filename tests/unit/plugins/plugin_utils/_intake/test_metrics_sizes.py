@@ -73,7 +73,7 @@ async def test_metrics_of_sizes(bench: t.Any) -> None:
 
 
 async def test_metrics_of_a_cold_start(bench: t.Any) -> None:
-    """B2: of the last launch, its slowest host."""
+    """B3: of the last launch, its slowest host."""
     ident = bench.ledger.start_action("gpu", "out", owner="me", ttl=100)
     rows = [{"host": host, "stage": "load", "seconds": seconds} for host, seconds in (("a", 9.5), ("b", 12.0))]
     bench.ledger.finish_action(ident, state="succeeded", cold_start=rows)
