@@ -31,6 +31,12 @@ options:
       count:
         description: How many GPUs there are.
         type: int
+      driver:
+        description: The oldest version of the driver that will do, such as V(570) or V(570.148.08).
+        type: str
+      mig:
+        description: Whether MIG is switched on on each of them; a GPU without MIG counts as off.
+        type: bool
       mode:
         description: How each of them is given to the host; V(any) is the same as leaving it out.
         type: str
@@ -149,6 +155,8 @@ SPEC = ArgumentSpec(
             "default": {},
             "options": {
                 "count": {"type": "int"},
+                "driver": {"type": "str"},
+                "mig": {"type": "bool"},
                 "mode": {
                     "type": "str",
                     "choices": ["any", "none", "passthrough", "vgpu", "host_vgpu", "host_vsga"],

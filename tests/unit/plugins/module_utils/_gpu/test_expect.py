@@ -13,10 +13,15 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._gpu._expect impo
 
 
 def gpu(**changes: Any) -> dict[str, Any]:
-    return {"index": 0, "name": "L40S", "memory_mb": 49152, "mode": "vgpu", "licensed": True, **changes}
+    found = {"index": 0, "name": "L40S", "memory_mb": 49152, "mode": "vgpu", "mig": None, "licensed": True}
+    return {**found, **changes}
 
 
-ALL = {"count": 1, "mode": "vgpu", "license": True, "memory_mb": 49152}
+def found(gpus: list[dict[str, Any]], driver: str = "570.148.08") -> dict[str, Any]:
+    return {"driver": driver, "gpus": gpus}
+
+
+ALL = {"count": 1, "driver": "570.148", "mig": False, "mode": "vgpu", "license": True, "memory_mb": 49152}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +37,7 @@ ALL = {"count": 1, "mode": "vgpu", "license": True, "memory_mb": 49152}
     ],
 )
 def test_nothing_is_wrong(gpus: list[dict[str, Any]], expect: dict[str, Any]) -> None:
-    assert problems({"gpus": gpus}, expect) == []
+    assert problems(found(gpus), expect) == []
 
 
 @pytest.mark.parametrize(
@@ -40,6 +45,7 @@ def test_nothing_is_wrong(gpus: list[dict[str, Any]], expect: dict[str, Any]) ->
     [
         ({"mode": "passthrough"}, "has the mode passthrough, expected is vgpu"),
         ({"mode": None}, "has the mode unknown, expected is vgpu"),
+        ({"mig": True}, "has MIG switched on, expected is off"),
         ({"memory_mb": 49151}, "has 49151 MiB of memory, expected are at least 49152"),
         ({"memory_mb": None}, "an unknown number of MiB"),
         ({"licensed": False}, "has no licence"),
@@ -47,13 +53,21 @@ def test_nothing_is_wrong(gpus: list[dict[str, Any]], expect: dict[str, Any]) ->
     ],
 )
 def test_one_thing_is_wrong(change: dict[str, Any], words: str) -> None:
-    (text,) = problems({"gpus": [gpu(**change)]}, ALL)
+    (text,) = problems(found([gpu(**change)]), ALL)
     assert text.startswith("GPU 0 (L40S) ")
     assert words in text
 
 
 def test_all_that_is_wrong_is_told() -> None:
     rows = [gpu(licensed=False), gpu(index=1, mode="none", memory_mb=1, licensed=None)]
-    texts = problems({"gpus": rows}, {**ALL, "count": 3})
+    texts = problems(found(rows), {**ALL, "count": 3})
     assert texts[0] == "2 GPUs are there, 3 are expected"
     assert [text[:5] for text in texts[1:]] == ["GPU 0", "GPU 1", "GPU 1"]
+
+
+@pytest.mark.parametrize(
+    ("driver", "right"), [("570.148", True), ("571", True), ("570.86.10", False), ("550.1", False)]
+)
+def test_an_old_driver_is_told(driver: str, right: bool) -> None:
+    texts = problems(found([gpu()], driver), ALL)
+    assert texts == ([] if right else [f"the driver is {driver}, expected is at least 570.148"])
