@@ -96,8 +96,9 @@ integration: setup ## Every module, the receiver and the playbooks against real 
 molecule: setup ## Every role on real hosts, as root; build/molecule/summary.json (MOLECULE="--only node_exporter_default" for a part)
 	@$(BIN)/python tools/molecule.py $(MOLECULE)
 
-test-nightly: setup ## What takes long: 2,000 examples of the state machine, all orders of two controllers, Prometheus 3
+test-nightly: setup ## What takes long: 2,000 examples of the state machine, all orders of two controllers, Prometheus 3, vLLM in a container (as root)
 	$(PYTEST) tests -m nightly $(PYTEST_ARGS)
+	@$(BIN)/python tools/molecule.py --nightly
 
 test-vllm: setup ## The contract of a model endpoint against a real vLLM on CPU: 6 GB, a quarter of an hour; nightly
 	tools/vllm.sh $(VENV) $(BUILD) $(PYTEST_ARGS)

@@ -28,6 +28,8 @@ OUT = ROOT / "build" / "molecule"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{os.environ.get('PYTHONPATH', '')}"}
 #: What the scenarios of a role are tested with and is built from source.
 BUILT = {"log_agent": ("loki", "promtail", "otelcol", "otelcol-next")}
+#: Not every commit's: run by `make test-nightly`, or when named.
+NIGHTLY = frozenset({"vllm_host_image"})
 TAIL_LINES = 60
 LIMIT_S = 1200
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -91,6 +93,7 @@ def play(name: str, count: int) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", default=[], metavar="SCENARIO", help="repeat it for several")
+    parser.add_argument("--nightly", action="store_true", help="those that are left out else, and no other")
     parser.add_argument("--jobs", type=int, default=2, help="scenarios side by side")
     arguments = parser.parse_args()
     scenarios = known()
@@ -98,7 +101,10 @@ def main() -> int:
     if unknown or not scenarios:
         say(f"no such scenario: {', '.join(sorted(unknown)) or 'none at all'}; known: {', '.join(scenarios)}")
         return 2
-    wanted = {name: count for name, count in scenarios.items() if not arguments.only or name in arguments.only}
+    names = set(arguments.only) or (NIGHTLY if arguments.nightly else scenarios.keys() - NIGHTLY)
+    wanted = {name: count for name, count in scenarios.items() if name in names}
+    if not arguments.only and not arguments.nightly:
+        say(f"left out, as they belong to `make test-nightly`: {', '.join(sorted(NIGHTLY))}")
     OUT.mkdir(parents=True, exist_ok=True)
     summary = OUT / "summary.json"
     summary.unlink(missing_ok=True)

@@ -125,10 +125,10 @@ class RegistryServer:
     # ---- what it holds ----------------------------------------------------------------------------------------------
     def push(self, repository: str, layers: Sequence[tuple[bytes | Path, str, Mapping[str, str]]]) -> str:
         """An artifact of (content, media type, annotations); its reference with digest."""
-        with self._session() as session:
-            config = {"mediaType": CONFIG, **self._blob(session, repository, b"{}")}
+        with self.session() as session:
+            config = {"mediaType": CONFIG, **self.blob(session, repository, b"{}")}
             rows = [
-                {"mediaType": media, **self._blob(session, repository, content), "annotations": dict(notes)}
+                {"mediaType": media, **self.blob(session, repository, content), "annotations": dict(notes)}
                 for content, media, notes in layers
             ]
             body = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": rows}).encode()
@@ -149,11 +149,11 @@ class RegistryServer:
         """A manifest as it is; its reference with digest."""
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         url = f"{self.row['url']}/v2/{repository}/manifests/{digest}"
-        answer = (session or self._session()).put(url, data=body, headers={"Content-Type": media}, timeout=60)
+        answer = (session or self.session()).put(url, data=body, headers={"Content-Type": media}, timeout=60)
         self._check(answer)
         return f"{self.name}/{repository}@{digest}"
 
-    def _blob(self, session: requests.Session, repository: str, content: bytes | Path) -> dict[str, Any]:
+    def blob(self, session: requests.Session, repository: str, content: bytes | Path) -> dict[str, Any]:
         """Upload a blob; its digest and size."""
         data = content.read_bytes() if isinstance(content, Path) else content
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -166,7 +166,7 @@ class RegistryServer:
         self._check(sent)
         return {"digest": digest, "size": len(data)}
 
-    def _session(self) -> requests.Session:
+    def session(self) -> requests.Session:
         row = self.row
         session = requests.Session()
         session.trust_env = False

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,17 @@ def test_scenarios_are_complete(name, scenario):
     assert len(platforms) == HOSTS.get(name, {}).get(scenario, 3)
     if len(platforms) > 1:
         assert {row.get("suite", "bookworm") for row in platforms} == {"bookworm", "trixie"}
+
+
+def test_a_scenario_that_is_left_out_by_day_is_complete_and_runs_at_night():
+    spec = importlib.util.spec_from_file_location("molecule_tool", REPO / "tools" / "molecule.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    daily = {f"{name}_{scenario}" for name in ROLES for scenario in SCENARIOS}
+    assert set(tool.known()) - daily == tool.NIGHTLY
+    for name in tool.NIGHTLY:
+        assert all((REPO / "extensions" / "molecule" / name / f"{step}.yml").is_file() for step in STEPS), name
+    assert "tools/molecule.py --nightly" in (REPO / "Makefile").read_text()
 
 
 def test_no_two_scenarios_share_a_host():
