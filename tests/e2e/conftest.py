@@ -53,16 +53,19 @@ class Site(Outside):
         (self.groups / f"{name}.yml").write_text(yaml.safe_dump(spec, sort_keys=False))
         return spec
 
-    def playbook(self, name: str, *arguments: str, group: str | None = "", **variables: Any) -> Run:
-        """Run a playbook by its full name against the lab's inventory, for the site's group if not told else."""
+    def command(self, name: str, *, group: str | None = "", **variables: Any) -> dict[str, Any]:
+        """What :mod:`subprocess` needs to run a playbook as :meth:`playbook` does."""
         extra = {"scaling_groups_dir": str(self.groups), **variables}
         if group is not None:
             extra["group"] = group or self.group
         command = ["ansible-playbook", f"onprem.autoscale.{name}", "-i", str(INVENTORY), "-e", json.dumps(extra)]
-        environment = {**os.environ, **self.settings.environment}
-        result = subprocess.run(
-            [*command, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=200, cwd=REPO
-        )
+        return {"args": command, "env": {**os.environ, **self.settings.environment}, "cwd": REPO}
+
+    def playbook(self, name: str, *arguments: str, group: str | None = "", **variables: Any) -> Run:
+        """Run a playbook by its full name against the lab's inventory, for the site's group if not told else."""
+        call = self.command(name, group=group, **variables)
+        call["args"] += arguments
+        result = subprocess.run(**call, capture_output=True, text=True, check=False, timeout=200)
         return Run(result.returncode, result.stdout + result.stderr)
 
     def vms(self) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -24,6 +25,7 @@ from e2e.conftest import Site, launched, running
 
 from lab.hosts.host import KEY
 from lab.hosts.system import FOLDER
+from lab.kit import wait_for
 from lab.settings import REPO, Settings
 
 LAB = 12
@@ -103,6 +105,14 @@ def site(machines: None, parts: dict[str, Any], tmp_path: Path) -> Iterator[Site
         yield site
 
 
+def working_on_hosts() -> bool:
+    """Whether the hosts' own play runs."""
+    done = subprocess.run(
+        ["pgrep", "-f", "^[^ ]*python[^ ]* -m ansible playbook .*model_hosts$"], capture_output=True, check=False
+    )
+    return done.returncode == 0
+
+
 def test_the_role_prepares_hosts_and_one_without_a_licence_never_joins(site: Site):
     good, bare = (f"{SUBNET}.{number}" for number in HOSTS.values())
     run = site.playbook("scale_out", count=2, ignore_cooldown=True)
@@ -135,3 +145,26 @@ def test_the_role_prepares_hosts_and_one_without_a_licence_never_joins(site: Sit
     assert steps[steps.index("drain") :] == ["drain", "idle", "pool", "target", "stop", "delete"]
     with pytest.raises(urllib.error.URLError, match="refused"):  # the host of the test outlives the simulator's VM
         site.get(f"http://{good}:8000/load")
+
+
+def test_a_play_that_is_killed_while_the_role_runs_is_carried_on(site: Site):
+    """Invariant 7: the role's own play outlives it, ends, and is run again under the same name and address."""
+    process = subprocess.Popen(
+        **site.command("scale_out", ignore_cooldown=True, lock_ttl=10),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )
+    wait_for(working_on_hosts, 60, "the role's own play")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (planned,) = site.ledger("select name, address, state from members where group_name = 'model'")
+    assert planned["state"] == "launching"
+
+    run = site.playbook("reconcile", lock_wait=120)
+    assert run.rc == 0, run.output
+    assert "scale_out" in run.output
+    assert launched(site) == {planned["name"]}
+    assert set(site.members()) == {*site.base, planned["address"]}
+    assert site.members()[planned["address"]]["availability"] == "available"
+    assert not working_on_hosts()
+    assert site.ledger("select * from locks") == []
