@@ -24,6 +24,8 @@ What is different from the real one
   * one process, titled ``VLLM::APIServer``: no worker that could stay; a frozen engine is never found out by a timeout
   * ``n`` and lists of prompts are refused with 400; ``stop``, ``logprobs`` and tools are ignored; no dev routes
   * a model's folder has to exist and must not be empty; nothing in it is read
+  * SIGTERM with ``--shutdown-timeout 0`` always says ``abort``; the real one may also end streams without a word, or
+    leave them silent while its HTTP server waits for their clients to go
   * beyond ``--max-num-queued-reqs`` there is always a 503; the real one tells streams that come at the very same moment
     within their 200, by an ``error`` event
   * most options that only tune a real engine are accepted and ignored (``options.py`` lists them)
