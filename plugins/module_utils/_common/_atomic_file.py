@@ -60,7 +60,7 @@ def write_atomic(path: Path, content: bytes, *, like: Path | None = None) -> Non
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise _refused("replace", path, error) from error
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_temporary(path: Path, content: bytes, *, like: Path | None = None) -> Path:
@@ -97,7 +97,7 @@ def remove(path: Path) -> bool:
         return False
     except OSError as error:
         raise _refused("remove", path, error) from error
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return True
 
 
@@ -187,7 +187,7 @@ def _keep_owner(descriptor: int, path: Path, model: os.stat_result | None) -> No
         )
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename or a removal survive a power cut; not every file system can, and then there is nothing to do."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -20,12 +20,12 @@ import typing as t
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from .._common._atomic_file import locked, write_atomic
+from .._common._atomic_file import locked, sync_folder, write_atomic
 from .._common._errors import AutoscaleError, ConflictError, RefusedError
 from ._fetch import CHUNK, Effort, StoppedError, disk_error, fetch
 from ._manifest import RAW, TAR, Layer, Reference, read_manifest
 from ._registry import Registry
-from ._store import PARTIAL, Store, sync_folder
+from ._store import PARTIAL, Store
 from ._unpack import FILE_MODE, check_unpackable, make_folder, unpack
 
 #: What is left free on the file system, for its journal and for others.

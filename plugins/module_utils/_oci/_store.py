@@ -9,14 +9,13 @@ and the link ``current``, which moves from one complete revision to the next in 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import typing as t
 from pathlib import Path
 
-from .._common._atomic_file import write_atomic
+from .._common._atomic_file import sync_folder, write_atomic
 from .._common._errors import RefusedError
 from ._fetch import disk_error
 from ._manifest import Reference
@@ -136,16 +135,6 @@ class Store:
             shutil.rmtree(folder)
         except OSError as error:
             raise disk_error(error, folder) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names survive a power cut, where the file system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _age(entry: os.DirEntry[str]) -> float:

@@ -9,6 +9,7 @@ import subprocess
 import typing as t
 from pathlib import Path
 
+import pytest
 import yaml
 
 from lab.debs import binary
@@ -49,6 +50,16 @@ def case_test(rule: Rule, case: Case, words: t.Mapping[str, str]) -> dict[str, t
         "input_series": series,
         "alert_rule_test": [{"alertname": rule["alert"], "eval_time": case["at"], "exp_alerts": alerts}],
     }
+
+
+def parameters(cases: t.Mapping[str, t.Sequence[Case]]) -> list[t.Any]:
+    """A parameter of pytest for each case, named by its alert, its kind and its words."""
+    found = []
+    for alert, rows in cases.items():
+        for case in rows:
+            kind = "firing" if "firing" in case else "quiet"
+            found.append(pytest.param(alert, case, id=f"{alert}-{kind}: {case[kind]}"))
+    return found
 
 
 def each_has_both_kinds(cases: t.Mapping[str, t.Sequence[Case]]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from unit.kit.rules import case_test, each_has_both_kinds
+from unit.kit.rules import case_test, each_has_both_kinds, parameters
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._planning import MODEL_ALERTS, alert_rules, parse_spec
 from ansible_collections.onprem.autoscale.plugins.plugin_utils._intake._metrics import Metrics
@@ -24,16 +24,7 @@ JOB = 'job="onprem-autoscale"'
 Rules = list[dict[str, t.Any]]
 
 
-def parameters() -> list[t.Any]:
-    found = []
-    for alert, cases in CASES.items():
-        for case in cases:
-            kind = "firing" if "firing" in case else "quiet"
-            found.append(pytest.param(alert, case, id=f"{alert}-{kind}: {case[kind]}"))
-    return found
-
-
-@pytest.mark.parametrize(("alert", "case"), parameters())
+@pytest.mark.parametrize(("alert", "case"), parameters(CASES))
 def test_case(alert: str, case: dict[str, t.Any], rules: Rules, promtool: t.Any) -> None:
     """promtool finds the alerts of the case, with these labels and these words, and no others by that name."""
     (rule,) = [rule for rule in rules if rule["alert"] == alert]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from unit.kit.rules import case_test, each_has_both_kinds, promtool
+from unit.kit.rules import case_test, each_has_both_kinds, parameters, promtool
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import InvalidSpecError
 from ansible_collections.onprem.autoscale.plugins.module_utils._planning import (
@@ -40,16 +40,7 @@ def rules(make_endpoint_spec: t.Any) -> dict[str, dict[str, t.Any]]:
     return {rule["alert"]: rule for rule in group["rules"]}
 
 
-def parameters() -> list[t.Any]:
-    found = []
-    for alert, cases in CASES.items():
-        for case in cases:
-            kind = "firing" if "firing" in case else "quiet"
-            found.append(pytest.param(alert, case, id=f"{alert}-{kind}: {case[kind]}"))
-    return found
-
-
-@pytest.mark.parametrize(("alert", "case"), parameters())
+@pytest.mark.parametrize(("alert", "case"), parameters(CASES))
 def test_case(alert: str, case: dict[str, t.Any], rules: t.Any, make_endpoint_spec: t.Any, tmp_path: Path) -> None:
     """B4 and invariant 9: promtool finds the alerts of the case, with these labels and words, and no others."""
     if "with" in case:
