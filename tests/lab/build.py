@@ -43,6 +43,8 @@ PROGRAMS: dict[str, tuple[Path, str, str]] = {
     "promtail": (LAB / "promtail", "github.com/grafana/loki/v3/clients/cmd/promtail", "promtail_journal_enabled"),
     "otelcol": (LAB / "otelcol", ".", ""),
     "otelcol-next": (LAB / "otelcol", ".", "next"),
+    # Before which the DSM emulator stands: the Kubernetes API is the real one. Three minutes.
+    "kubeapi": (LAB / "dsm" / "kubeapi", ".", ""),
 }  # fmt: skip
 
 # name -> C header that its build reads, Debian package of it
