@@ -53,10 +53,14 @@ class Api:
         self._token = token
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def authorization(self) -> str:
+        return f"Bearer {self._token}"
+
     async def __aenter__(self) -> Api:
         self._session = aiohttp.ClientSession(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {self._token}", "Accept": "application/json"},
+            headers={"Authorization": self.authorization, "Accept": "application/json"},
             connector=aiohttp.TCPConnector(ssl=self.tls, limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
             read_bufsize=LINE_LIMIT,
