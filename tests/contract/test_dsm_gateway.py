@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 import ssl
 import threading
+import urllib.request
 
 import pytest
 import yaml
 from kubernetes import client, config, dynamic, watch
 from kubernetes.client.exceptions import ApiException
+
+from lab.dsm.kubeapi import KubeApi
+from lab.kit import wait_for
 
 GROUP = ("databases.dataservices.vmware.com", "v1alpha1", "default", "postgresclusters")
 PATH = "/apis/{}/{}/namespaces/{}/{}".format(*GROUP)
@@ -28,8 +32,14 @@ def objects(dsm_site) -> client.CustomObjectsApi:
 
 @pytest.fixture
 def cluster(objects, dsm_manifest):
-    made = objects.create_namespaced_custom_object(*GROUP, dsm_manifest("python"))
-    yield made
+    """One that is ready, so that nobody else changes it."""
+    objects.create_namespaced_custom_object(*GROUP, dsm_manifest("python"))
+
+    def ready():
+        found = objects.get_namespaced_custom_object(*GROUP, "python")
+        return found if found.get("status") else None
+
+    yield wait_for(ready, what="a status")
     objects.delete_namespaced_custom_object(*GROUP, "python")
 
 
@@ -194,6 +204,29 @@ def test_a_watch_passes_every_event_at_once_and_ends_with_its_client(objects, cl
     assert not reader.is_alive()
     assert seen[0][0] == "ADDED"
     assert [step for _kind, step in seen if step][-2:] == ["1", "2"]
+
+
+def test_a_watch_behind_ends_when_its_client_is_gone(dsm_site):
+    """The API server counts them; the controller's own stays."""
+    behind = KubeApi(dsm_site.dsm.folder / "kubeapi")
+    context = ssl.create_default_context(cafile=behind.ca)
+    request = urllib.request.Request(f"{behind.url}/metrics", headers={"Authorization": f"Bearer {behind.token}"})
+
+    def watches() -> float:
+        with urllib.request.urlopen(request, context=context) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in lines
+            if line.startswith("apiserver_longrunning_requests{") and 'resource="databaseconfigs"' in line
+        )
+
+    before = watches()
+    url = f"{dsm_site.row['url']}{PATH.replace('postgresclusters', 'databaseconfigs')}?watch=1"
+    asked = urllib.request.Request(url, headers={"Authorization": dsm_site.token()})
+    with urllib.request.urlopen(asked, context=ssl.create_default_context(cafile=dsm_site.row["ca"])):
+        wait_for(lambda: watches() == before + 1, what="the watch behind")
+    wait_for(lambda: watches() == before, what="its end")
 
 
 def test_discovery_finds_the_kinds(objects):

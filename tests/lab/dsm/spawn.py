@@ -76,8 +76,8 @@ class Dsm:
     def up(self) -> dict[str, Any]:
         """Start it, wait until it serves; the row. One that runs is left alone."""
         if not self.running():
+            self.down()  # what a killed one left
             self._configure()
-            (self.folder / "ready.json").unlink(missing_ok=True)
             path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
             self._part.start([sys.executable, "-m", "lab.dsm.emulator", str(self.folder)], {"PYTHONPATH": path})
             self._part.wait_ready((self.folder / "ready.json").exists, START_TIMEOUT_S)
