@@ -168,6 +168,8 @@ class Managed:
             await self._patch({"metadata": {"finalizers": finalizers}})
         if not self.cluster.record.made and self.problem is None:
             await self.tell(NotReady("Creating", "instances are being made"), generation)
+        elif self.wish is None and self.cluster.record.made and not self.cluster.leader.running():
+            await self.tell(NotReady("Starting", "instances are being started"), generation)
         if self.problem is not None and self.problem.final and generation == self.settled:
             return
         self.problem = None
