@@ -243,12 +243,8 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     how = _indexes.How(
         **{key: params[key] for key in ("concurrently", "maintenance_work_mem", "max_parallel_workers", "wait_timeout")}
     )
-    with Server.from_params(params).open(module._name) as session:
-        try:
-            outcomes = _indexes.Indexer(session, how, check_mode=module.check_mode).bring(wishes)
-        finally:
-            for notice in session.notices:
-                module.warn(notice)
+    with Server.from_params(params).open("pgvector_index", module.warn) as session:
+        outcomes = _indexes.Indexer(session, how, check_mode=module.check_mode).bring(wishes)
     for outcome in outcomes:
         if outcome.warning:
             module.warn(outcome.warning)
