@@ -42,7 +42,8 @@ options:
     suboptions:
       name:
         description:
-          - Its name, up to 59 bytes. The same names with C(_new) and C(_old) behind them are needed for a rebuild.
+          - Its name, up to 59 bytes. The same names with C(_new) and C(_old) behind them are those of a rebuild, so a
+            vector index of the table that has one of them is taken for what is left of it.
         type: str
         required: true
       table:
