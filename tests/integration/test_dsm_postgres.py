@@ -13,6 +13,8 @@ import psycopg
 import pytest
 from integration.dsm_kit import PASSWORD, SIZE, Run, Site, site
 
+from lab.kit import wait_for
+
 BACKUP = {"location": "s3-a", "schedules": [{"name": "full", "type": "full", "schedule": "0 1 * * 6"}]}
 
 
@@ -48,6 +50,15 @@ def login(dsm: Site, row: dict[str, Any], passfile: Path, node: dict[str, Any] |
     )
 
 
+def opens(dsm: Site, row: dict[str, Any], passfile: Path) -> bool:
+    """Whether the file's password is the cluster's."""
+    try:
+        login(dsm, row, passfile).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 def info(dsm: Site, name: str, passfile: Path) -> dict[str, Any]:
     result = dsm.run("dsm_postgres_cluster_info", name=name, passfile=str(passfile), nodes_query="labNodes")
     assert not result["failed"], result
@@ -75,8 +86,11 @@ def test_another_password_is_in_the_cluster_and_in_the_file(dsm: Site, docs: dic
     assert dsm.cluster(name="docs", admin_password=f"{PASSWORD}2")["changed"]
     row = info(dsm, "docs", path)
     assert path.read_text() != old
-    login(dsm, row, path).close()
+    wait_for(lambda: opens(dsm, row, path), what="the new password to be in the cluster")
     assert dsm.cluster(name="docs", admin_password=PASSWORD)["changed"]
+    info(dsm, "docs", path)
+    assert path.read_text() == old
+    wait_for(lambda: opens(dsm, row, path), what="the old password to be back")
 
 
 def test_a_restore_has_what_was_there_at_its_time(dsm: Site, docs: dict[str, Any], tmp_path: Path) -> None:
