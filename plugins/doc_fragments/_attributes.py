@@ -95,6 +95,16 @@ attributes:
       - onprem.autoscale.vllm
 """
 
+    ACTIONGROUP_DSM = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.dsm) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.dsm
+"""
+
     ACTIONGROUP_PGVECTOR = r"""
 options: {}
 attributes:
