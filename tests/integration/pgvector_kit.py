@@ -82,7 +82,7 @@ class Database:
     def fill(self, table: str, rows: int, *, first: int = 1) -> None:
         """Rows in 40 clusters, so that an index has something to find; the same at each call."""
         chance = random.Random(7)
-        centres = [[chance.gauss(0, 1) for _ in range(DIMENSION)] for _ in range(40)]
+        centres = [[chance.gauss(0, 1) for _axis in range(DIMENSION)] for _centre in range(40)]
         with self.connect() as connection, connection.cursor() as cursor:
             copy = f"COPY {table} (id, body, embedding) FROM STDIN"
             with cursor.copy(copy) as stream:

@@ -228,8 +228,8 @@ def test_somebody_else_s_index_in_the_way_is_not_touched(database: Database) -> 
 
 def test_two_runs_build_an_index_once(database: Database, held: Any, start_module: Any) -> None:
     """One builds, the other waits for it, and neither stops the other by its waiting."""
-    runs = [start_module("pgvector_index", {**database.args, "indexes": [HNSW]}) for _ in range(2)]
-    wait_for(lambda: database.indexes(), what="a build")
+    runs = [start_module("pgvector_index", {**database.args, "indexes": [HNSW]}) for _run in range(2)]
+    wait_for(database.indexes, what="a build")
     held.rollback()
     results = [finish(run)["indexes"][0] for run in runs]
     assert sorted(row["action"] for row in results) == ["created", "none"]
@@ -275,7 +275,7 @@ def test_a_server_that_dies_during_a_build_is_told_and_the_next_call_builds(run_
         with contextlib.closing(made.connect(autocommit=False)) as older:
             older.execute("UPDATE passages SET body = body WHERE id = 1")
             building = start_module("pgvector_index", {**made.args, "indexes": [HNSW]})
-            wait_for(lambda: made.indexes(), what="a build")
+            wait_for(made.indexes, what="a build")
             mortal.kill()
         result = finish(building)
         refused(result, f"build index public.passages_hnsw on 127.0.0.1:{mortal.port}/docs", "by the next call")

@@ -38,7 +38,7 @@ TO = 'connection failed: connection to server at "10.0.0.5", port 5432 failed: '
 )
 def test_what_comes_while_connecting(text: str, kind: type[Exception], words: str) -> None:
     error = translate(psycopg.OperationalError(TO + text), SERVER)
-    assert type(error) is kind
+    assert isinstance(error, kind)
     assert str(error).startswith(f"cannot connect to {SERVER}: {text.splitlines()[0]}")
     assert words in error.remedy
 
@@ -63,7 +63,7 @@ def test_what_comes_while_connecting(text: str, kind: type[Exception], words: st
 )
 def test_what_comes_of_a_statement(error: psycopg.Error, kind: type[Exception], words: str) -> None:
     translated = translate(error, SERVER, "build index x")
-    assert type(translated) is kind
+    assert isinstance(translated, kind)
     assert translated.message.startswith(f"cannot build index x on {SERVER}: ")
     assert words in translated.remedy
 
