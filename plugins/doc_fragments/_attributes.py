@@ -94,3 +94,13 @@ attributes:
     membership:
       - onprem.autoscale.vllm
 """
+
+    ACTIONGROUP_DSM = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.dsm) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.dsm
+"""
