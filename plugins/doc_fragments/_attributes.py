@@ -104,3 +104,13 @@ attributes:
     membership:
       - onprem.autoscale.dsm
 """
+
+    ACTIONGROUP_PGVECTOR = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.pgvector) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.pgvector
+"""
