@@ -118,9 +118,18 @@ def present(
     beside: list[t.Callable[[], _beside.Beside]] = []
     if params["parameters"]:
         beside.append(lambda: _beside.config(objects, name, params["parameters"]))
-    if params["admin_password"]:
-        exists = live is not None
-        beside.append(lambda: _beside.secret(objects, name, params["admin_password"], exists=exists, warn=warn))
+    passwords = {
+        _cluster.secret_name(name): params["admin_password"],
+        _cluster.replication_secret_name(name): params.get("replication_password"),
+    }
+    for secret, password in passwords.items():
+        if password:
+            exists = live is not None
+            beside.append(
+                lambda secret=secret, password=password: _beside.secret(
+                    objects, name, secret, password, exists=exists, warn=warn
+                )
+            )
     found = [(read, read()) for read in beside]
     more = any(one.changed for _read, one in found)
     check_before(objects, wish, live, more=more)
@@ -326,8 +335,10 @@ def _views(wish: Wish, live: Object | None, beside: t.Sequence[_beside.Beside]) 
             before["parameters"] = _cluster.lookup((one.live or {}).get("spec"), ("params",)) or {}
             after["parameters"] = _cluster.lookup((one.new or {}).get("spec"), ("params",)) or {}
         else:
-            before["admin_password"] = "(not shown)" if one.live else "(none)"
-            after["admin_password"] = "(not shown, another one)" if one.live else "(not shown)"
+            admins = (one.new or {})["metadata"]["name"] == _cluster.secret_name(wish.name)
+            option = "admin_password" if admins else "replication_password"
+            before[option] = "(not shown)" if one.live else "(none)"
+            after[option] = "(not shown, another one)" if one.live else "(not shown)"
     return before, after
 
 
