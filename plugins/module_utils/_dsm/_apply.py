@@ -10,6 +10,7 @@ the answer was lost.
 from __future__ import annotations
 
 import copy
+import functools
 import typing as t
 
 from .._common._errors import (
@@ -118,17 +119,13 @@ def present(
     beside: list[t.Callable[[], _beside.Beside]] = []
     if params["parameters"]:
         beside.append(lambda: _beside.config(objects, name, params["parameters"]))
-    passwords = {
-        _cluster.secret_name(name): params["admin_password"],
-        _cluster.replication_secret_name(name): params.get("replication_password"),
-    }
-    for secret, password in passwords.items():
+    for secret, password in (
+        (_cluster.secret_name(name), params["admin_password"]),
+        (_cluster.replication_secret_name(name), params.get("replication_password")),
+    ):
         if password:
-            exists = live is not None
             beside.append(
-                lambda secret=secret, password=password: _beside.secret(
-                    objects, name, secret, password, exists=exists, warn=warn
-                )
+                functools.partial(_beside.secret, objects, name, secret, password, exists=bool(live), warn=warn)
             )
     found = [(read, read()) for read in beside]
     more = any(one.changed for _read, one in found)
