@@ -103,14 +103,17 @@ class Server:
 
         :param locks: files that a killed server leaves beside its data, and that would keep the next one from starting.
         """
-        if not _of_data(self.data):
-            # The pid in a lock may be that of a zombie that nobody has waited for, which looks alive.
-            for lock in (self.data / "postmaster.pid", *locks):
-                lock.unlink(missing_ok=True)
+        self._clear_locks(locks)
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         command = [str(self._binary("postgres")), "-D", str(self.data), *options]
         self._part.start(command, cwd=self.data, user=self._user and self._user.pw_uid)
         self._part.wait_ready(self.answers, timeout=timeout)
+
+    def _clear_locks(self, locks: Sequence[Path] = ()) -> None:
+        if not _of_data(self.data):
+            # The pid in a lock may be that of a zombie that nobody has waited for, which looks alive.
+            for lock in (self.data / "postmaster.pid", *locks):
+                lock.unlink(missing_ok=True)
 
     def _own(self, path: Path) -> None:
         if self._user:
