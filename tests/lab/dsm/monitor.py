@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from ..process import LabError
-from .cluster import PRIMARY, NotReady
 from .cron import matches
+from .wish import PRIMARY, NotReady
 
 if TYPE_CHECKING:
     from .controller import Managed
@@ -64,7 +64,7 @@ class Monitor:
         cluster = self._managed.cluster
         if not cluster.leader.running():
             return False
-        if self._round % 4:  # each connection is a process
+        if self._round % 4 and not self._silent:  # each connection is a process
             return True
         try:
             await asyncio.to_thread(cluster.note_slots)
