@@ -17,6 +17,8 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+NUL = b"\0"
+
 
 class Secrets:
     """Passwords by the name that a finding calls them by; the passwords themselves are never part of a finding."""
@@ -46,14 +48,11 @@ def _forms(word: str) -> list[tuple[str, bytes]]:
 class Sampler:
     """Reads the arguments and the environment of every process, again and again, while a command runs."""
 
-    def __init__(self, secrets: Secrets) -> None:
-        self._secrets = secrets
+    def __init__(self) -> None:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
-        self.arguments: set[str] = set()
-        self.environments: set[str] = set()
-        self.programs: set[str] = set()  # what was seen at all
-        self.rounds = 0
+        self.arguments: set[bytes] = set()
+        self.environments: set[tuple[bytes, bytes]] = set()  # with the program
 
     def __enter__(self) -> Sampler:
         self._thread.start()
@@ -68,18 +67,26 @@ class Sampler:
             for entry in os.listdir("/proc"):
                 if entry.isdecimal() and int(entry) != os.getpid():  # this process knows them
                     self._look(entry)
-            self.rounds += 1
             time.sleep(0.005)
 
     def _look(self, pid: str) -> None:
         with contextlib.suppress(OSError):
             command = _read(f"/proc/{pid}/cmdline")
-            words = command.split(b"\0")
-            program = b" ".join(words[:2]).decode(errors="replace")[:120]
-            self.programs.add(program)
-            self.arguments |= {f"{name} in the arguments of {words[0]!r}" for name in self._secrets.within(command)}
-            found = self._secrets.within(_read(f"/proc/{pid}/environ"))
-            self.environments |= {f"{name} in the environment of {words[0]!r}" for name in found}
+            self.arguments.add(command)
+            self.environments.add((command.split(NUL)[0], _read(f"/proc/{pid}/environ")))
+
+    def findings(self, secrets: Secrets) -> set[str]:
+        """In what was seen."""
+        found = {
+            f"{name} in the arguments of {command.split(NUL)[0].decode(errors='replace')}"
+            for command in self.arguments
+            for name in secrets.within(command)
+        }
+        return found | {
+            f"{name} in the environment of {program.decode(errors='replace')}"
+            for program, environment in self.environments
+            for name in secrets.within(environment)
+        }
 
 
 def _read(path: str) -> bytes:
@@ -93,13 +100,12 @@ class Watched:
     :param folder: for its output, its log and its temporary files; made private.
     """
 
-    def __init__(self, secrets: Secrets, folder: Path) -> None:
-        self.secrets = secrets
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.output = folder / "output"
         self.log = folder / "ansible.log"
         self.temporary = folder / "tmp"
-        self.sampler = Sampler(secrets)
+        self.sampler = Sampler()
         self.temporary.mkdir(parents=True)
         folder.chmod(0o700)
 
@@ -127,27 +133,24 @@ class Watched:
         """What it printed."""
         return self.output.read_text(errors="replace")
 
-    def findings(self, *folders: Path) -> list[str]:
+    def findings(self, secrets: Secrets, *folders: Path) -> list[str]:
         """Every place where a password came out; *folders* are searched for files that others may read, too."""
-        found = set(self.sampler.arguments | self.sampler.environments)
+        found = self.sampler.findings(secrets)
         for path in (self.output, self.log):
-            found |= self._in_lines(path)
+            for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], 1):
+                found |= {f"{name} in {path.name}, line {number}" for name in secrets.within(line)}
         for folder in (self.temporary, *folders):
-            found |= self._in_open_files(folder)
+            found |= in_open_files(secrets, folder)
         return sorted(found)
 
-    def _in_lines(self, path: Path) -> set[str]:
-        lines = path.read_bytes().splitlines() if path.exists() else []
-        return {
-            f"{name} in {path.name}, line {n}" for n, line in enumerate(lines, 1) for name in self.secrets.within(line)
-        }
 
-    def _in_open_files(self, folder: Path) -> set[str]:
-        found = set()
-        for path in folder.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):  # of a server that works on
-                mode = path.lstat().st_mode
-                if stat.S_ISREG(mode) and mode & 0o077:
-                    names = self.secrets.within(path.read_bytes())
-                    found |= {f"{name} in {path.relative_to(folder)}, mode {mode & 0o777:o}" for name in names}
-        return found
+def in_open_files(secrets: Secrets, folder: Path) -> set[str]:
+    """Files below *folder* that hold a password and are not their owner's alone."""
+    found = set()
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # of a server that works on
+            mode = path.lstat().st_mode
+            if stat.S_ISREG(mode) and mode & 0o077:
+                names = secrets.within(path.read_bytes())
+                found |= {f"{name} in {path.relative_to(folder)}, mode {mode & 0o777:o}" for name in names}
+    return found

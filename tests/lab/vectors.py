@@ -11,6 +11,7 @@ all sites, and an id goes into its journal when its commit was acknowledged, not
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import threading
@@ -144,11 +145,9 @@ class Writer:
         self._connection: psycopg.Connection[Any] | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._failure: BaseException | None = None
-        self.acknowledged = 0
         self.doubtful: list[int] = []  # no answer, or one that says: here, but not on the standby
         self.reconnects = 0
-        self.last_at = 0.0
-        self.longest_gap = 0.0
+        self.times: list[float] = []  # of each acknowledgement
 
     def __enter__(self) -> Writer:
         self._thread.start()
@@ -174,6 +173,16 @@ class Writer:
         """:raises LabError: when the writer has ended by an error that no reconnect cures."""
         if self._failure is not None:
             raise LabError(f"the writer failed: {self._failure}") from self._failure
+
+    @property
+    def acknowledged(self) -> int:
+        """How many rows are on the journal."""
+        return len(self.times)
+
+    @property
+    def longest_gap(self) -> float:
+        """The seconds for which nobody took a write, at the longest."""
+        return max((after - before for before, after in itertools.pairwise(self.times)), default=0.0)
 
     def wait_more(self, count: int, timeout: float = 30.0) -> None:
         """Until *count* more rows were acknowledged from now on."""
@@ -214,14 +223,7 @@ class Writer:
                 self.doubtful.append(number)
                 continue
             self._journal.note(number)
-            self._acknowledge()
-
-    def _acknowledge(self) -> None:
-        now = time.monotonic()
-        if self.last_at:
-            self.longest_gap = max(self.longest_gap, now - self.last_at)
-        self.last_at = now
-        self.acknowledged += 1
+            self.times.append(time.time())
 
 
 def missing(connection: psycopg.Connection[Any], table: str, ids: Sequence[int]) -> list[int]:
