@@ -33,6 +33,7 @@ BINARIES: dict[str, tuple[tuple[str, ...], str]] = {
     "amtool": (("amtool",), "prometheus-alertmanager"),
     "node_exporter": (("node_exporter", "prometheus-node-exporter"), "prometheus-node-exporter"),
     "docker-registry": (("docker-registry",), "docker-registry"),
+    "kubectl": (("kubectl",), "kubernetes-client"),
 }
 _ALIASES = {alias: name for name, (aliases, _package) in BINARIES.items() for alias in aliases}
 
