@@ -158,9 +158,9 @@ class Gateway:
         headers |= {"Authorization": self._api.authorization, "Impersonate-User": user.email}
         url = URL(self._api.url + request.raw_path, encoded=True)
         body = await request.read() or None
-        async with self._session.request(
-            request.method, url, headers=headers, data=body, allow_redirects=False
-        ) as answer:
+        # A client that names no type means JSON; aiohttp would name one of its own, which the API server refuses.
+        options = {"headers": headers, "data": body, "allow_redirects": False, "skip_auto_headers": ("Content-Type",)}
+        async with self._session.request(request.method, url, **options) as answer:
             response = web.StreamResponse(status=answer.status)
             for name, value in answer.headers.items():
                 if name.lower() not in _HOP:
