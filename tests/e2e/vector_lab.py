@@ -22,8 +22,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import kubernetes
 import psycopg
+import requests
 import yaml
 
 from lab.dsm.spawn import Dsm
@@ -33,7 +33,8 @@ STORE = "demo"
 TABLE = "docs"
 INDEX = "docs_embedding_hnsw"
 MARK = "ONPREM_AUTOSCALE_VECTOR_LAB"
-GROUP, VERSION, PLURAL = "databases.dataservices.vmware.com", "v1alpha1", "postgresclusters"
+CLUSTERS = "apis/databases.dataservices.vmware.com/v1alpha1/{namespace}/postgresclusters"
+SECRETS = "api/v1/{namespace}/secrets"
 REPLICATION = {
     "role": "secondary",
     "allowFullCopy": False,
@@ -212,14 +213,25 @@ class VectorLab:
         return result
 
     # ---- what the store's clients know -------------------------------------------------------------------------------
-    def status(self, site: str) -> dict[str, Any]:
-        """Of the cluster, as DSM's own API says it, without the collection."""
+    def api(self, site: str, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """A call to DSM's Kubernetes API in the store's namespace, as its administrator and without the collection."""
         row = self.rows[site]
-        with kubernetes.config.new_client_from_config(str(row["kubeconfig"])) as client:
-            found = kubernetes.client.CustomObjectsApi(client).get_namespaced_custom_object(
-                GROUP, VERSION, row["namespace"], PLURAL, STORE
-            )
-        return found.get("status") or {}
+        token = yaml.safe_load(Path(row["kubeconfig"]).read_text())["users"][0]["user"]["token"]
+        answer = requests.request(
+            method,
+            f"{row['url']}/{path.format(namespace='namespaces/' + row['namespace'])}",
+            json=body,
+            headers={"Authorization": f"Bearer {token}"},
+            verify=row["ca"],
+            timeout=30,
+        )
+        if not answer.ok:
+            raise LabError(f"{method} {path} at {site}: {answer.status_code} {answer.text}")
+        return answer.json()
+
+    def status(self, site: str) -> dict[str, Any]:
+        """Of the cluster, as DSM says it."""
+        return self.api(site, "GET", f"{CLUSTERS}/{STORE}").get("status") or {}
 
     def address(self, *sites: str) -> dict[str, str]:
         """Host and port of the cluster, in libpq's form; of several ones the first that takes writes."""
