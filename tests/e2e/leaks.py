@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 NUL = b"\0"
@@ -139,18 +139,18 @@ class Watched:
         for path in (self.output, self.log):
             for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], 1):
                 found |= {f"{name} in {path.name}, line {number}" for name in secrets.within(line)}
-        for folder in (self.temporary, *folders):
-            found |= in_open_files(secrets, folder)
+        for path, mode, names in files_with(secrets, self.temporary, *folders):
+            if mode & 0o077:
+                found |= {f"{name} in {path.name}, mode {mode:o}" for name in names}
         return sorted(found)
 
 
-def in_open_files(secrets: Secrets, folder: Path) -> set[str]:
-    """Files below *folder* that hold a password and are not their owner's alone."""
-    found = set()
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # of a server that works on
-            mode = path.lstat().st_mode
-            if stat.S_ISREG(mode) and mode & 0o077:
-                names = secrets.within(path.read_bytes())
-                found |= {f"{name} in {path.relative_to(folder)}, mode {mode & 0o777:o}" for name in names}
-    return found
+def files_with(secrets: Secrets, *folders: Path) -> Iterator[tuple[Path, int, set[str]]]:
+    """Files below *folders* that hold a password: path, mode, and whose."""
+    for folder in folders:
+        for path in folder.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # of a server that works on
+                mode = path.lstat().st_mode
+                names = secrets.within(path.read_bytes()) if stat.S_ISREG(mode) else set()
+                if names:
+                    yield path, mode & 0o777, names

@@ -85,10 +85,6 @@ def write(path: Path, summary: Mapping[str, Any], losses: Mapping[str, Mapping[s
         + "</tr>"
         for mode, row in summary["writes"].items()
     )
-    steps = "".join(
-        f"<tr><td>{html.escape(step['name'])}</td><td class=n>{step['seconds']:.1f}</td></tr>"
-        for step in summary["steps"]
-    )
     setting = summary["setting"]
     path.write_text(
         f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>onprem.autoscale vectors</title>
@@ -103,8 +99,7 @@ def write(path: Path, summary: Mapping[str, Any], losses: Mapping[str, Mapping[s
 <th class=n>seconds without writes</tr>{writes}</table>
 <h2>The same answers: ten neighbours of fixed probes</h2>
 <table><tr><th>where<th>every row looked at<th>by the index</tr>{answers}</table>
-<h2>Steps</h2>{plot_steps(summary["steps"]) if summary["steps"] else ""}
-<table><tr><th>step<th class=n>seconds</tr>{steps}</table></html>
+<h2>Steps, in seconds</h2>{plot_steps(summary["steps"]) if summary["steps"] else ""}</html>
 """
     )
 

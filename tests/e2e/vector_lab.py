@@ -149,29 +149,36 @@ class VectorLab:
                     found += [int(entry.name)] if start_time(int(entry.name)) is not None else []
         return found
 
-    def _write_inventory(self) -> None:
-        dsm = {
+    def accounts(self, **changes: Any) -> dict[str, dict[str, Any]]:
+        """The DSMs, as the inventory has them."""
+        return {
             site: {
                 "url": row["url"],
                 "email": row["users"]["user"]["email"],
                 "password": row["users"]["user"]["password"],
-                "ca_path": str(row["ca"]),
+                "ca_path": row["ca"],
                 "namespace": row["namespace"],
+                **changes,
             }
             for site, row in self.rows.items()
         }
-        host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+
+    def write_private(self, changes: Mapping[str, Any] | None = None) -> None:
+        """What in real life is encrypted by ansible-vault, and what differs from a machine to the next."""
         private = {
-            "autoscale_dsm": dsm,
+            "autoscale_dsm": self.accounts(),
             "vector_store_passwords": self.passwords,
             "vector_store_passfile_dir": str(self.folder / "passfiles"),
             "vector_store_site": self.sites[0],
         }
+        self._write("group_vars/all/vault.yml", {**private, **(changes or {})})
+
+    def _write_inventory(self) -> None:
+        host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         self._write("hosts.yml", {"all": {"hosts": {"localhost": host}}})
-        self._write("group_vars/all/vault.yml", private)  # in real life encrypted
         self._write(f"vector_stores/{STORE}.yml", self.declared)
-        bundle = "".join(Path(row["ca"]).read_text() for row in self.rows.values())
-        (self.folder / "ca.pem").write_text(bundle)
+        self.write_private()
+        (self.folder / "ca.pem").write_text("".join(Path(row["ca"]).read_text() for row in self.rows.values()))
         lines = [f"*:*:*:{name}:{password}\n" for name, password in self.passwords.items()]
         self._private(self.folder / "clients.pgpass", "".join(lines))
 
