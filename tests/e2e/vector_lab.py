@@ -121,7 +121,7 @@ class VectorLab:
     def down(self) -> dict[str, int]:
         """Stop and remove everything; what was left behind, by kind, which is then removed all the same."""
         for dsm in self._dsms.values():
-            dsm.down()
+            dsm.remove()
         processes = self._marked()
         leaked = {"processes": len(processes), "folders": len(self._left())}
         for pid in processes:
@@ -169,7 +169,7 @@ class VectorLab:
             "autoscale_dsm": self.accounts(),
             "vector_store_passwords": self.passwords,
             "vector_store_passfile_dir": str(self.folder / "passfiles"),
-            "vector_store_site": self.sites[0],
+            "vector_store_site": next(iter(self.sites), "local"),
         }
         self._write("group_vars/all/vault.yml", {**private, **(changes or {})})
 
