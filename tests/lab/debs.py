@@ -42,18 +42,19 @@ class MissingBinaryError(RuntimeError):
     """A binary is neither on PATH nor could its package be had; says what was tried and what to install."""
 
 
-def binary(name: str) -> Path:
+def binary(name: str, *, packaged: bool = False) -> Path:
     """The path of a program of :data:`BINARIES`, such as ``prometheus`` or ``docker-registry``.
 
     Both of a pair (server and tool) come from the same place, so that their versions fit.
 
+    :param packaged: Debian's, whatever is on PATH: a second version to test against.
     :raises MissingBinaryError: with the remedy.
     """
     try:
         aliases, package = BINARIES[_ALIASES[name]]
     except KeyError:
         raise MissingBinaryError(f"{name} is not one of {', '.join(sorted(_ALIASES))}") from None
-    if _pair_on_path(package):
+    if not packaged and _pair_on_path(package):
         return Path(next(found for found in map(shutil.which, aliases) if found))
     if name in PROGRAMS:
         return build_go(name)

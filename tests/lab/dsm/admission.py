@@ -43,7 +43,7 @@ def quantity(value: object) -> Decimal:
     """The number that a Kubernetes quantity (``8Gi``, ``500m``, ``4``) stands for."""
     matched = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", str(value))
     if not matched or matched[2] not in _UNITS:
-        raise DeniedError(f"{value!r} is not a quantity", 422)
+        raise DeniedError(f"quantity: {value!r} is none", 422)
     return Decimal(matched[1]) * _UNITS[matched[2]]
 
 
@@ -239,9 +239,17 @@ def _number(version: str) -> tuple[int, ...]:
 def _answer(asked: Object, error: DeniedError | None = None, patch: list[dict[str, Any]] | None = None) -> web.Response:
     response: dict[str, Any] = {"uid": asked["uid"], "allowed": error is None}
     if error is not None:
-        reason = "Forbidden" if error.code == 403 else "Invalid"
-        response["status"] = {"code": error.code, "reason": reason, "message": str(error)}
+        response["status"] = _refusal(asked, error)
     if patch:
         response["patchType"] = "JSONPatch"
         response["patch"] = base64.b64encode(json.dumps(patch).encode()).decode()
     return web.json_response({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+
+
+def _refusal(asked: Object, error: DeniedError) -> dict[str, Any]:
+    if error.code != 422:
+        return {"code": error.code, "reason": "Forbidden", "message": str(error)}
+    field, _colon, words = str(error).partition(": ")
+    cause = {"reason": "FieldValueInvalid", "field": field, "message": words}
+    kind = {"group": asked["kind"]["group"], "kind": asked["kind"]["kind"], "name": asked.get("name", "")}
+    return {"code": 422, "reason": "Invalid", "message": str(error), "details": {**kind, "causes": [cause]}}
