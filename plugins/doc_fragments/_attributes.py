@@ -94,3 +94,13 @@ attributes:
     membership:
       - onprem.autoscale.vllm
 """
+
+    ACTIONGROUP_PGVECTOR = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.pgvector) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.pgvector
+"""

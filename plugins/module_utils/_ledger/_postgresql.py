@@ -18,6 +18,7 @@ import socket
 import time
 import typing as t
 
+from .._common._patience import bounded
 from ._errors import LedgerError
 from ._schema import HAS_SQLALCHEMY
 
@@ -191,21 +192,10 @@ def _bounded_connection(driver: t.Any) -> t.Any:
         """Closes itself then: nobody knows what the server still does with it."""
 
         def wait(self, gen: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
-            return super().wait(_bounded(gen, self, driver.OperationalError), *args, **kwargs)
+            return super().wait(bounded(gen, SILENCE_TIMEOUT_S, self._give_up), *args, **kwargs)
+
+        def _give_up(self) -> t.NoReturn:
+            self.close()
+            raise driver.OperationalError(f"the server did not answer for {SILENCE_TIMEOUT_S:g} s")
 
     return BoundedConnection
-
-
-def _bounded(steps: t.Any, connection: t.Any, error: type[Exception]) -> t.Generator[t.Any, t.Any, t.Any]:
-    """The driver's own steps; it asks for the next one every 0.1 s while it waits for the server."""
-    deadline = time.monotonic() + SILENCE_TIMEOUT_S
-    try:
-        wanted = next(steps)
-        while True:
-            ready = yield wanted
-            wanted = steps.send(ready)
-            if time.monotonic() > deadline:
-                connection.close()
-                raise error(f"the server did not answer for {SILENCE_TIMEOUT_S:g} s")
-    except StopIteration as done:
-        return done.value
