@@ -104,3 +104,13 @@ attributes:
     membership:
       - onprem.autoscale.pgvector
 """
+
+    ACTIONGROUP_DSM = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.dsm) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.dsm
+"""

@@ -48,12 +48,14 @@ def read_bytes(path: Path) -> bytes | None:
         raise _refused("read", path, error) from error
 
 
-def write_atomic(path: Path, content: bytes, *, like: Path | None = None) -> None:
+def write_atomic(path: Path, content: bytes, *, like: Path | None = None, mode: int | None = None) -> None:
     """Replace *path* as a whole: temporary file beside it, fsync, rename, fsync of the folder.
 
     Mode and owner stay those of the old file; a new file takes them from *like*, else it is 0644 and ours.
+
+    :param mode: the mode in any case, for what others must not read.
     """
-    temporary = write_temporary(path, content, like=like)
+    temporary = write_temporary(path, content, like=like, mode=mode)
     try:
         os.replace(temporary, path)
     except OSError as error:
@@ -63,7 +65,7 @@ def write_atomic(path: Path, content: bytes, *, like: Path | None = None) -> Non
     sync_folder(path.parent)
 
 
-def write_temporary(path: Path, content: bytes, *, like: Path | None = None) -> Path:
+def write_temporary(path: Path, content: bytes, *, like: Path | None = None, mode: int | None = None) -> Path:
     """A finished, synced file beside *path* that only needs to be renamed (or checked and removed)."""
     model = _status(path) or (_status(like) if like else None)
     try:
@@ -78,7 +80,8 @@ def write_temporary(path: Path, content: bytes, *, like: Path | None = None) -> 
             stream.write(content)
             stream.flush()
             _keep_owner(stream.fileno(), path, model)
-            os.fchmod(stream.fileno(), stat.S_IMODE(model.st_mode) if model else DEFAULT_MODE)
+            kept = stat.S_IMODE(model.st_mode) if model else DEFAULT_MODE
+            os.fchmod(stream.fileno(), kept if mode is None else mode)
             os.fsync(stream.fileno())
     except BaseException as error:
         with contextlib.suppress(OSError):

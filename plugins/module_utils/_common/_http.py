@@ -256,7 +256,7 @@ class HttpClient:
         text = str(error)
         if isinstance(error, requests.exceptions.SSLError) and not any(words in text for words in CUT_TEXTS):
             return ConnectionBrokenError(
-                f"{where}: the TLS connection failed: {_innermost(error)}",
+                f"{where}: the TLS connection failed: {innermost(error)}",
                 remedy="Give the CA of the server in ca_path, or correct the host name; "
                 "validate_certs=false is for laboratories.",
             )
@@ -283,7 +283,7 @@ class HttpClient:
                 maybe_applied=changed,
             )
         return ConnectionBrokenError(
-            f"{where}: the connection broke: {_innermost(error)}",
+            f"{where}: the connection broke: {innermost(error)}",
             remedy="Try again." + (" The change may have been made." if changed else ""),
             maybe_applied=changed,
             passing=True,
@@ -297,7 +297,7 @@ def shorten(text: str) -> str:
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 3] + "..."
 
 
-def _innermost(error: BaseException) -> str:
+def innermost(error: BaseException) -> str:
     """The cause below the wrappers of requests and urllib3."""
     seen: set[int] = set()
     while id(error) not in seen:
