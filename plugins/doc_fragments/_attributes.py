@@ -95,6 +95,7 @@ attributes:
       - onprem.autoscale.vllm
 """
 
+<<<<<<< HEAD
     ACTIONGROUP_PGVECTOR = r"""
 options: {}
 attributes:
@@ -105,6 +106,8 @@ attributes:
       - onprem.autoscale.pgvector
 """
 
+=======
+>>>>>>> h-role
     ACTIONGROUP_DSM = r"""
 options: {}
 attributes:
@@ -113,4 +116,17 @@ attributes:
     support: full
     membership:
       - onprem.autoscale.dsm
+<<<<<<< HEAD
+=======
+"""
+
+    ACTIONGROUP_PGVECTOR = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.pgvector) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.pgvector
+>>>>>>> h-role
 """

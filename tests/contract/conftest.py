@@ -16,10 +16,12 @@ import pytest
 import yaml
 
 from lab.dsm.api import DATABASES
+from lab.dsm.seed import RELEASE, VERSIONS
 from lab.dsm.spawn import Dsm
 
+# In full: the API server takes what a webhook changes back for a change (of managedFields), a second later.
 SPEC: dict[str, Any] = {
-    "version": "18",
+    "version": f"{VERSIONS[0]}+vmware.{RELEASE}",
     "replicas": 0,
     "vmClass": {"name": "small"},
     "storageSpace": "20Gi",

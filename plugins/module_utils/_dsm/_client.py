@@ -208,14 +208,12 @@ class Api:
         return self.clean(text or response.data or response.reason or "nothing")
 
     def _broken(self, what: str, method: str, error: BaseException) -> AutoscaleError:
-        text = f"{type(error).__name__} {error!r}"
+        text = f"{type(error).__name__} {error}"
         message = f"Could not {what}: {self.base}: "
-        if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text:
+        if "certificate verify failed" in text or "doesn't match" in text:
             return BackendDownError(
                 f"{message}its certificate is not trusted ({self._cause(error)})", remedy=TLS_REMEDY
             )
-        if "doesn't match" in text or "CertificateError" in text:
-            return BackendDownError(f"{message}its certificate is for another name", remedy=TLS_REMEDY)
         if "NameResolutionError" in text or "getaddrinfo" in text or "Name or service not known" in text:
             return BackendDownError(
                 f"{message}the host name cannot be resolved", remedy="Check the spelling and the DNS of this machine."

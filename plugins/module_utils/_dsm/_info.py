@@ -78,9 +78,10 @@ def write_passfile(
 def backups(objects: Objects, name: str | None, status_query: str | None, now: datetime | None = None) -> list[Object]:
     """A row for each cluster, and for each deleted one whose backups are kept."""
     now = now or datetime.now(timezone.utc)
-    rows = [_backup(objects, found, status_query, now, archived=False) for found in _found(objects, name)]
+    locations = {one["metadata"]["name"]: one for one in _refuse.all_locations(objects)}
+    rows = [_backup(locations, found, status_query, now, archived=False) for found in _found(objects, name)]
     archived = [found for found in objects.list(ARCHIVED) if name in (None, found["metadata"]["name"])]
-    return rows + [_backup(objects, found, status_query, now, archived=True) for found in archived]
+    return rows + [_backup(locations, found, status_query, now, archived=True) for found in archived]
 
 
 def query(option: str, expression: str | None, status: t.Any) -> t.Any:
@@ -112,11 +113,12 @@ def _row(found: Object, nodes_query: str | None) -> Object:
     }
 
 
-def _backup(objects: Objects, found: Object, status_query: str | None, now: datetime, *, archived: bool) -> Object:
+def _backup(
+    locations: t.Mapping[str, Object], found: Object, status_query: str | None, now: datetime, *, archived: bool
+) -> Object:
     spec = found.get("spec") or {}
     row = _cluster.backup_row(spec)
-    location = _refuse.find_location(objects, row["location"])[1] if row["location"] else None
-    ready = _cluster.condition(location, "Ready").get("status") if location else None
+    ready = _cluster.condition(locations.get(row["location"], {}), "Ready").get("status")
     location_ready = None if ready is None else ready == "True"
     schedules = [
         {**entry, "next": "" if archived else _cron.following(entry["schedule"], now)} for entry in row["schedules"]

@@ -95,7 +95,9 @@ def _smaller_class(objects: Objects, old: str, new: str) -> list[str]:
 
 
 def precheck(objects: Objects, name: str, live: Object, new: Object) -> None:
-    """Whether what a spec names is there, and is in its policy; what this account may not read is not checked.
+    """Whether what a spec names is there, and is in its policy.
+
+    Where none can be seen (this account may not, or the objects live in another cluster) nothing is checked.
 
     :raises RefusedError: with all that is wrong, and what there is instead.
     """
@@ -114,10 +116,10 @@ def precheck(objects: Objects, name: str, live: Object, new: Object) -> None:
         return
     wrong = []
     policy_name = _cluster.lookup(new, ("infrastructurePolicy", "name"))
-    allowed, policy = objects.peek(POLICY, policy_name) if policy_name else (False, None)
-    if allowed and policy is None:
-        wrong.append(f"there is no InfrastructurePolicy {policy_name}")
-    offered = (policy or {}).get("spec") or {}
+    policies = {one["metadata"]["name"]: one for one in objects.peek_all(POLICY)} if policy_name else {}
+    if policies and policy_name not in policies:
+        wrong.append(f"there is no InfrastructurePolicy {policy_name} ({', '.join(sorted(policies))})")
+    offered = policies.get(policy_name, {}).get("spec") or {}
     for path, field, words in (
         (("vmClass", "name"), "vmClasses", "VM class"),
         (("storagePolicyName",), "storagePolicies", "storage policy"),
@@ -127,8 +129,9 @@ def precheck(objects: Objects, name: str, live: Object, new: Object) -> None:
         if names and value is not None and value not in names:
             wrong.append(f"{words} {value} is not in InfrastructurePolicy {policy_name} ({', '.join(map(str, names))})")
     location = changed.get(("backupLocation", "name"))
-    if location and find_location(objects, location) == (True, None):
-        wrong.append(f"there is no BackupLocation {location}")
+    locations = {one["metadata"]["name"] for one in all_locations(objects)} if location else set()
+    if locations and location not in locations:
+        wrong.append(f"there is no BackupLocation {location} ({', '.join(sorted(locations))})")
     if wrong:
         raise RefusedError(
             f"PostgresCluster {name}: {'; '.join(wrong)}; nothing was sent",
@@ -136,12 +139,6 @@ def precheck(objects: Objects, name: str, live: Object, new: Object) -> None:
         )
 
 
-def find_location(objects: Objects, name: str) -> tuple[bool, Object | None]:
-    """Whether all places could be read, and the backup location: of this namespace (2.x), or of dsm-system (9.x)."""
-    readable = True
-    for namespace in (objects.namespace, "dsm-system"):
-        allowed, found = objects.peek(LOCATION, name, namespace)
-        if found:
-            return True, found
-        readable = readable and allowed
-    return readable, None
+def all_locations(objects: Objects) -> list[Object]:
+    """The backup locations that may be read: of this namespace (2.x), and of dsm-system (9.x)."""
+    return [one for namespace in (objects.namespace, "dsm-system") for one in objects.peek_all(LOCATION, namespace)]

@@ -32,6 +32,7 @@ _RESOURCE = re.compile(
 )
 _DISCOVERY = re.compile(r"/(api|apis|openapi|version|healthz|livez|readyz)(/.*)?")
 _HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "proxy-authenticate"}
+_AUTO = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")  # what the client did not say is not said for it
 _OURS = {"authorization", "host", "content-length"}
 
 
@@ -158,9 +159,9 @@ class Gateway:
         headers |= {"Authorization": self._api.authorization, "Impersonate-User": user.email}
         url = URL(self._api.url + request.raw_path, encoded=True)
         body = await request.read() or None
-        # A client that names no type means JSON; aiohttp would name one of its own, which the API server refuses.
-        options = {"headers": headers, "data": body, "allow_redirects": False, "skip_auto_headers": ("Content-Type",)}
-        async with self._session.request(request.method, url, **options) as answer:
+        async with self._session.request(
+            request.method, url, headers=headers, data=body, allow_redirects=False, skip_auto_headers=_AUTO
+        ) as answer:
             response = web.StreamResponse(status=answer.status)
             for name, value in answer.headers.items():
                 if name.lower() not in _HOP:

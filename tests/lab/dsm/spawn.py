@@ -22,6 +22,7 @@ from ..process import Part, start_time
 from ..tls import make_tls
 from .kubeapi import KubeApi, write_secret
 from .seed import NAMESPACE
+from .store import make_store
 from .tokens import DSM_ADMIN, DSM_USER, INFRA_ADMIN
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -75,8 +76,8 @@ class Dsm:
     def up(self) -> dict[str, Any]:
         """Start it, wait until it serves; the row. One that runs is left alone."""
         if not self.running():
+            self.down()  # what a killed one left
             self._configure()
-            (self.folder / "ready.json").unlink(missing_ok=True)
             path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
             self._part.start([sys.executable, "-m", "lab.dsm.emulator", str(self.folder)], {"PYTHONPATH": path})
             self._part.wait_ready((self.folder / "ready.json").exists, START_TIMEOUT_S)
@@ -86,11 +87,15 @@ class Dsm:
         """Stop it and all that it started, what outlived its kill too. The data stay."""
         self._part.stop(timeout=40)
         KubeApi(self.folder / "kubeapi").stop()
+        if (self.folder / "store.json").exists():
+            make_store(self.folder).stop_all()
         (self.folder / "ready.json").unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Stop it and delete its data."""
         self.down()
+        if (self.folder / "store.json").exists():
+            make_store(self.folder).remove()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def running(self) -> bool:
