@@ -95,19 +95,6 @@ attributes:
       - onprem.autoscale.vllm
 """
 
-<<<<<<< HEAD
-    ACTIONGROUP_PGVECTOR = r"""
-options: {}
-attributes:
-  action_group:
-    description: Use C(group/onprem.autoscale.pgvector) in C(module_defaults) to set connection options once.
-    support: full
-    membership:
-      - onprem.autoscale.pgvector
-"""
-
-=======
->>>>>>> h-role
     ACTIONGROUP_DSM = r"""
 options: {}
 attributes:
@@ -116,8 +103,6 @@ attributes:
     support: full
     membership:
       - onprem.autoscale.dsm
-<<<<<<< HEAD
-=======
 """
 
     ACTIONGROUP_PGVECTOR = r"""
@@ -128,5 +113,4 @@ attributes:
     support: full
     membership:
       - onprem.autoscale.pgvector
->>>>>>> h-role
 """

@@ -26,7 +26,7 @@ import psycopg
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from e2e import report_pgvector
-from e2e.vector_lab import INDEX, TABLE, VectorLab, until
+from e2e.vector_lab import INDEX, STORE, TABLE, VectorLab, until
 
 from lab.process import LabError
 from lab.settings import REPO
@@ -165,7 +165,7 @@ class PgvectorDemo:
         """The primary instance alone dies; DSM's monitor promotes the replica beside it."""
         primary = next(node["name"] for node in self.lab.nodes(A) if node["role"] == "primary")
         with self.step("kill -9 of the primary instance; the monitor promotes the replica"):
-            self.kill(A, primary)
+            self.break_it(A, "kill", scope="primary")
 
             def other() -> bool:
                 roles = {node["name"]: node["role"] for node in self.lab.nodes(A)}
@@ -186,11 +186,11 @@ class PgvectorDemo:
         with Writer(login, TABLE, journal, Cloud(DIMENSION, seed=2), first=first) as writer:
             with self.step(f"{mode}: a client writes"):
                 writer.wait_more(300)
-                if held:
-                    self.hold(A)
+                if held:  # else a replica beside is as fast as the client, and there is nothing to be measured
+                    self.break_it(B, "pause")
                     writer.wait_more(200)
             with self.step(f"{mode}: kill -9 of all of {A}"):
-                self.kill(A)
+                self.break_it(A, "kill", scope="all")
                 killed_at = time.time()
                 before = writer.acknowledged
             with self.step(f"{mode}: promote {B}"):
@@ -224,11 +224,11 @@ class PgvectorDemo:
             self.compare(f"at {A} after the failback", connection)
 
     # ---- what breaks -------------------------------------------------------------------------------------------------
-    def kill(self, site: str, instance: str | None = None) -> None:
-        raise NotImplementedError
-
-    def hold(self, site: str) -> None:
-        raise NotImplementedError
+    def break_it(self, site: str, action: str, **body: Any) -> None:
+        """By the emulator's control port."""
+        namespace = self.lab.rows[site]["namespace"]
+        answer = self.lab.control(site, "POST", f"/clusters/{namespace}/{STORE}/{action}", body)
+        self.say(f"{action} at {site}: {', '.join(answer.get('killed') or [STORE])}")
 
     # ---- the end -----------------------------------------------------------------------------------------------------
     def close(self, leaked: dict[str, int]) -> dict[str, Any]:
