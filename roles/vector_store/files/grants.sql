@@ -1,20 +1,20 @@
 -- Statements that would bring the rights of the store to what is declared; no row when they are so. A percent sign is doubled, as the
--- driver fills in the names.
+-- driver fills in the names. Names of a list come with commas between: community.postgresql would put each one into quotes.
 WITH
-  creator AS (SELECT current_user::text AS name UNION SELECT unnest(%(owning)s::text[])),
-  place AS (SELECT oid, nspname FROM pg_namespace WHERE nspname = ANY (%(schemas)s::text[])),
+  creator AS (SELECT current_user::text AS name UNION SELECT unnest(string_to_array(%(owning)s, ','))),
+  place AS (SELECT oid, nspname FROM pg_namespace WHERE nspname = ANY (string_to_array(%(schemas)s, ','))),
   member AS (
     SELECT grp.rolname AS grp, usr.rolname AS usr
     FROM pg_auth_members link JOIN pg_roles grp ON grp.oid = link.roleid JOIN pg_roles usr ON usr.oid = link.member
   ),
   wanted_member (grp, usr) AS (
     SELECT %(readers)s::text, %(writers)s::text
-    UNION ALL SELECT %(readers)s::text, unnest(%(reading)s::text[])
-    UNION ALL SELECT %(writers)s::text, unnest(%(writing)s::text[])
+    UNION ALL SELECT %(readers)s::text, unnest(string_to_array(%(reading)s, ','))
+    UNION ALL SELECT %(writers)s::text, unnest(string_to_array(%(writing)s, ','))
   ),
   unwanted_member (grp, usr) AS (
-    SELECT %(writers)s::text, unnest(%(reading)s::text[] || %(owning)s::text[])
-    UNION ALL SELECT %(readers)s::text, unnest(%(writing)s::text[] || %(owning)s::text[])
+    SELECT %(writers)s::text, unnest(string_to_array(%(reading)s, ',') || string_to_array(%(owning)s, ','))
+    UNION ALL SELECT %(readers)s::text, unnest(string_to_array(%(writing)s, ',') || string_to_array(%(owning)s, ','))
   ),
   wanted_default (grp, objects, kind, rights) AS (
     VALUES (%(readers)s::text, 'TABLES', 'r', ARRAY['SELECT']),
