@@ -58,6 +58,11 @@ _WRONG = """SELECT f.name || ' = ' || coalesce(f.setting, '') || ': ' || f.error
 class RewindFailed(LabError):
     """pg_rewind refused; the instance has not been started."""
 
+    @property
+    def unreachable(self) -> bool:
+        """Whether it had not begun: the source did not answer."""
+        return "connection to server" in str(self)
+
 
 @dataclass
 class Source:
@@ -167,17 +172,12 @@ class Instance(Server):
 
     def _open(self, more: Mapping[str, str]) -> None:
         lock = self.sockets / f".s.PGSQL.{self.port}"
-        command = "true"
-        if self.archive and not more:
-            target = f"{self.archive}/%f"
-            command = f'cp "%p" "{target}.part" && mv "{target}.part" "{target}"'
         arguments = {
             "listen_addresses": CONFIG["listen_addresses"],
             "port": str(self.port),
             "unix_socket_directories": str(self.sockets),
             "cluster_name": self.name,
             "archive_mode": "off" if more else "on",
-            "archive_command": command,
             **more,
         }
         self._launch(arguments, locks=[lock, lock.with_name(lock.name + ".lock")], timeout=300 if more else 60)
@@ -185,9 +185,12 @@ class Instance(Server):
     def _configure(self, follow: Source | None) -> None:
         """postgresql.conf, whole; what a copy or a rewind brought from elsewhere goes."""
         lines = {**CONFIG, **DEFAULTS, **({} if self.durable else {"fsync": "off"}), **self.settings}
-        if follow:
+        lines["archive_command"] = "true"
+        if self.archive:
+            target = f"{self.archive}/%f"
+            lines["archive_command"] = f'cp "%p" "{target}.part" && mv "{target}.part" "{target}"'
+        if follow and follow.port:
             lines.update(primary_conninfo=follow.conninfo(), primary_slot_name=follow.slot, hot_standby="on")
-        # A cascade and a rewind need the same of every instance, whoever is the primary at the moment.
         self._put("postgresql.conf", "".join(f"{key} = '{_quoted(value)}'\n" for key, value in lines.items()))
         self._put("pg_hba.conf", _HBA)
         auto = self.data / "postgresql.auto.conf"
@@ -244,25 +247,20 @@ class Instance(Server):
     def rewind(self, source: Source) -> None:
         """Take back what this one has and *source* has not. It is stopped, and stays so; start it with :meth:`start`.
 
-        :raises RewindFailed: pg_rewind's words. The data may be half rewound: only :meth:`copy` helps then.
+        :raises RewindFailed: pg_rewind's words. Half rewound data are marked: only :meth:`copy` helps then.
         """
+        if not self.exists:
+            raise RewindFailed(f"the data of {self.name} are not whole: a copy or a rewind of it was cut off")
         self.stop()
         self._clear_locks()
         # A mark that outlives this process: half rewound data must never come up, least of all as a primary.
         self._unfinished.touch()
         try:
-            self._run(
-                [
-                    "pg_rewind",
-                    "-D",
-                    str(self.data),
-                    "--no-sync",
-                    f"--source-server={source.conninfo(dbname='postgres')}",
-                ],
-                self.folder,
-                timeout=1800,
-            )
+            words = ["-D", str(self.data), "-P", "--no-sync", f"--source-server={source.conninfo(dbname='postgres')}"]
+            self._run(["pg_rewind", *words], self.folder, timeout=1800)
         except LabError as error:
+            if "need to copy" not in str(error):
+                self._unfinished.unlink()  # it had not begun
             raise RewindFailed(str(error)) from None
         self._put("standby.signal", "")
         self._unfinished.unlink()
@@ -285,6 +283,11 @@ class Instance(Server):
     def rows(self, query: str, *values: object, database: str = "postgres") -> list[tuple[Any, ...]]:
         with self.connect(database) as connection:
             return connection.execute(query, values or None).fetchall()
+
+    def execute(self, command: str) -> None:
+        """A command that has no rows."""
+        with self.connect() as connection:
+            connection.execute(command)
 
     def value(self, query: str, *values: object) -> Any:
         return self.rows(query, *values)[0][0]

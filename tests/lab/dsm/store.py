@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import secrets
 import shutil
+import signal
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +36,15 @@ class Store:
 
     def stop_all(self) -> None:
         """Stop whatever runs here, by the records: also after the emulator was killed."""
-        for record in sorted(self.root.glob("*/run/postgres-*.json")):
-            Part(record.stem, record.parent, record.parent).stop()
+        parts = [Part(file.stem, file.parent, file.parent) for file in sorted(self.root.glob("*/run/postgres-*.json"))]
+        for part in parts:
+            pid = part.pid()
+            if pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)  # fast: sessions are ended
+        for part in parts:
+            part.wait_gone(20)
+            part.stop()
 
     def remove(self) -> None:
         """And delete it."""
@@ -51,6 +61,14 @@ def make_store(folder: Path) -> Store:
     folder.mkdir(parents=True, exist_ok=True)
     maker = Server(Part("store", folder, folder))
     root = maker._owned_folder(folder / "store")
-    sockets = maker._owned_folder(Path(tempfile.gettempdir()) / f"dsm-{secrets.token_hex(4)}")  # <= 107 characters
+    # A socket's path is 107 characters at most.
+    near = Path(tempfile.gettempdir())
+    near = near if len(str(near)) < 70 else Path("/tmp")
+    sockets = maker._owned_folder(near / f"dsm-{secrets.token_hex(4)}")
     record.write_text(json.dumps({"root": str(root), "sockets": str(sockets)}))
     return Store(root, sockets)
+
+
+def existing_store(folder: Path) -> Store | None:
+    """The store of an emulator that was started in *folder* at some time."""
+    return make_store(folder) if (folder / "store.json").exists() else None
