@@ -1,5 +1,5 @@
 -- Statements that would bring the rights of the store to what is declared; no row when they are so. A percent sign is doubled, as the
--- driver fills in the names. Names of a list come with commas between: community.postgresql would put each one into quotes.
+-- driver fills in the names.
 WITH
   creator AS (SELECT current_user::text AS name UNION SELECT unnest(string_to_array(%(owning)s, ','))),
   place AS (SELECT oid, nspname FROM pg_namespace WHERE nspname = ANY (string_to_array(%(schemas)s, ','))),
