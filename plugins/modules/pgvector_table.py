@@ -56,7 +56,7 @@ options:
             required: true
           type:
             description:
-              - Its type, in SQL, such as C(bigint), C(varchar(20)), C(jsonb) or C(bigserial). It goes into commands as
+              - Its type, in SQL, such as V(bigint), V(varchar(20\)), V(jsonb) or V(bigserial). It goes into commands as
                 it is, after the server has said that it is a type and nothing else.
             type: str
             required: true
@@ -66,7 +66,7 @@ options:
             type: bool
           default:
             description:
-              - Its default, an expression in SQL, such as C(now()) or C('new'), quotes included. It goes into the
+              - Its default, an expression in SQL, such as V(now(\)) or V('new'), quotes included. It goes into the
                 command as it is, so take it from nobody whom you would not let write SQL.
               - Only for a column that is made; the default of one that exists is left as it is.
             type: str

@@ -34,7 +34,9 @@ def import_root() -> Path:
 
 def module_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a module's process: the collection importable, no connection options from outside."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("VMWARE_", "F5_", "ANSIBLE_"))}
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith(("VMWARE_", "F5_", "ANSIBLE_", "PG"))
+    }
     path = os.environ.get("PYTHONPATH")
     env["PYTHONPATH"] = os.pathsep.join([str(import_root()), *([path] if path else [])])
     env.update(extra or {})

@@ -69,8 +69,7 @@ def build(session: Session, command: t.Any, what: str, *, timeout: float) -> Bui
         raise
     worker.join()
     with contextlib.suppress(AutoscaleError):  # a connection that is gone says so at its next use
-        limit = session.server.statement_timeout
-        session.limit(limit, min(30, limit))
+        session.limit(session.server.statement_timeout)
     seconds = round(time.monotonic() - started, 3)
     if error is None:
         progress.append({"phase": "done", "percent": 100.0, "seconds": seconds})

@@ -127,7 +127,7 @@ class Server:
             raise translate(error, self.name) from error
         session = Session(self, connection)
         try:
-            session.limit(self.statement_timeout, min(LOCK_TIMEOUT_S, self.statement_timeout))
+            session.limit(self.statement_timeout)
             session.configure(_PLAIN_TEXT)
             # Who was killed here is noticed there: what nobody waits for any more ends within two seconds.
             session.configure({"client_connection_check_interval": "2s"})
@@ -164,8 +164,9 @@ class Session:
         """Disconnect; what is open is rolled back."""
         self.connection.close()
 
-    def limit(self, statement: float, lock: float) -> None:
-        """From now on a statement may take so many seconds, and wait so many for a lock."""
+    def limit(self, statement: float, lock: float | None = None) -> None:
+        """From now on a statement may take so many seconds, and wait so many for a lock (30, or less than them)."""
+        lock = min(LOCK_TIMEOUT_S, 0.75 * statement) if lock is None else lock
         self.connection.patience = statement + SILENCE_S
         self.configure({"statement_timeout": str(int(statement * 1000)), "lock_timeout": str(int(lock * 1000))})
 

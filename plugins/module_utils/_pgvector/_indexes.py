@@ -23,6 +23,8 @@ from ._wishes import NEW, OLD, IndexWish, Target, target_of
 
 #: Seconds between two looks at a lock that another run holds.
 LOOK_S = 0.5
+#: Seconds that the removal of a failed build waits for others.
+TIDY_S = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,6 +259,8 @@ class Indexer:
         try:
             leftover = self._known(wish).get(name)
             if leftover and not leftover.valid:
+                # Who held the build up may hold this up too.
+                self.session.limit(self.session.server.statement_timeout, TIDY_S)
                 self._drop(leftover)
             left = "what it left was removed"
         except AutoscaleError:

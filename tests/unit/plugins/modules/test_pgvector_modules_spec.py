@@ -1,0 +1,74 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules of pgvector: options as documented, examples, what is refused before a server is asked."""
+
+from __future__ import annotations
+
+import importlib
+import typing as t
+
+import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.onprem.autoscale.plugins.doc_fragments._pgvector import ModuleDocFragment
+
+NAMES = ("pgvector_extension", "pgvector_index", "pgvector_info", "pgvector_table")
+SERVER = {"host": "db", "database": "docs", "username": "app"}
+
+
+def load(name: str) -> t.Any:
+    return importlib.import_module(f"ansible_collections.onprem.autoscale.plugins.modules.{name}")
+
+
+def compare(documented: dict[str, t.Any], spec: dict[str, t.Any], where: str) -> None:
+    assert set(documented) == set(spec), where
+    for option, text in documented.items():
+        for key, plain in (("type", "str"), ("required", False), ("default", None), ("choices", None)):
+            assert text.get(key, plain) == spec[option].get(key, plain), f"{where}.{option}.{key}"
+        if "options" in spec[option]:
+            compare(text["suboptions"], spec[option]["options"], f"{where}.{option}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_documentation_is_what_the_spec_says(name: str) -> None:
+    module = load(name)
+    text = yaml.safe_load(module.DOCUMENTATION)
+    assert text["module"] == name
+    shared = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
+    compare({**shared, **text["options"]}, module.SPEC.options, name)
+    for key, value in yaml.safe_load(module.RETURN).items():
+        assert value["returned"], key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_pass_the_spec(name: str) -> None:
+    module = load(name)
+    for task in yaml.safe_load(module.EXAMPLES):
+        if f"onprem.autoscale.{name}" in task:
+            options = task[f"onprem.autoscale.{name}"]
+            assert not ArgumentSpecValidator(module.SPEC.options).validate(options).error_messages
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_password_is_never_printed_and_excludes_a_passfile(name: str) -> None:
+    spec = load(name).SPEC
+    assert spec.options["password"]["no_log"] is True
+    assert ("password", "passfile") in spec.rules["mutually_exclusive"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("pgvector_index", {"indexes": [{"name": "i"}]}, "table"),
+        ("pgvector_index", {"indexes": [{"name": "i", "table": "t", "method": "flat"}]}, "method must be one of"),
+        ("pgvector_table", {"tables": [{"name": "t", "vector": {"column": "v"}}]}, "dimension"),
+        ("pgvector_table", {"tables": [{"name": "t", "vector": {"dimension": 3, "distance": "near"}}]}, "distance"),
+        ("pgvector_info", {"recall": {"ef": 3}}, "ef"),
+        ("pgvector_extension", {"state": "newest"}, "state must be one of"),
+    ],
+)
+def test_bad_options_are_refused(name: str, options: dict[str, t.Any], words: str) -> None:
+    checked = ArgumentSpecValidator(load(name).SPEC.options).validate({**SERVER, **options})
+    assert words in " ".join(checked.error_messages)
