@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import stat
 from pathlib import Path
 
@@ -44,7 +43,7 @@ def test_after_a_kill_it_comes_back_with_its_objects_and_without_its_tokens():
         assert not [line for line in lines for secret in secrets if secret in line]
         assert not [secret for secret in secrets if secret in dsm.log()]
         before = dsm.row
-        os.kill(json.loads((dsm.folder / "emulator.json").read_text())["pid"], signal.SIGKILL)
+        dsm.kill()
         dsm.up()
         after = {**dsm.row, "control": before["control"]}
         assert after == before

@@ -13,7 +13,7 @@ import contextlib
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -24,86 +24,25 @@ from psycopg import sql
 from ..kit import free_port
 from ..pgserver import write_private
 from ..process import LabError
-from .backups import backup_for, drop_backups, flush_archive, list_backups, take_backup
-from .instances import INTERNAL, Instance, RewindFailed, Source
+from .backups import drop_backups, flush_archive, list_backups, take_backup
+from .instances import DEFAULTS, INTERNAL, Instance, RewindFailed, Source
 from .store import Store
+from .wish import PRIMARY, SECONDARY, NotReady, Record, Wish
 
-PRIMARY, SECONDARY = "primary", "secondary"
 _SYNCHRONOUS = "synchronous_standby_names"
+_NEVER_LESS = (
+    "max_connections",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+)
 _REWIND = (
     "pg_ls_dir(text, boolean, boolean)",
     "pg_stat_file(text, boolean)",
     "pg_read_binary_file(text)",
     "pg_read_binary_file(text, bigint, bigint, boolean)",
 )
-
-
-class NotReady(LabError):
-    """Why a cluster is not what its spec wants.
-
-    :param final: nothing but another spec helps; else it is tried again.
-    """
-
-    def __init__(self, reason: str, message: str, final: bool = False) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.final = final
-
-
-@dataclass
-class Origin:
-    """The cluster that a new one is made of."""
-
-    name: str
-    folder: Path
-    timestamp: datetime | None
-    cluster: Cluster | None = None  # while it exists
-
-    def backup(self) -> Path:
-        """The base backup to begin with; the archive then has all that was committed."""
-        if self.timestamp and self.timestamp > datetime.now(timezone.utc):
-            raise LabError(f"the timestamp {self.timestamp.isoformat()} is in the future")
-        found = backup_for(self.folder / "backups", self.timestamp)
-        if self.cluster and self.cluster.leader.running():
-            flush_archive(self.cluster.leader)
-        return found
-
-
-@dataclass
-class Wish:
-    """What a spec wants, with the secrets that it refers to."""
-
-    replicas: int
-    database: str
-    admin: str
-    password: str
-    settings: dict[str, str] = field(default_factory=dict)
-    blocked: bool = False
-    backups: bool = False
-    retention_days: int = 30
-    role: str | None = None
-    source: dict[str, Any] = field(default_factory=dict)  # host, port, username, password, slot
-    full_copy: bool = False
-    origin: Origin | None = None
-
-
-@dataclass
-class Record:
-    """What is remembered of a cluster."""
-
-    namespace: str
-    name: str
-    port: int = 0
-    nodes: list[dict[str, Any]] = field(default_factory=list)
-    leader: str = ""
-    role: str = PRIMARY
-    made: bool = False
-    held: bool = False  # nobody starts anything
-    paused: bool = False  # the leader, a standby, receives nothing
-    archive: bool = False
-    settings: dict[str, str] = field(default_factory=dict)
-    source: dict[str, Any] = field(default_factory=dict)  # without the password
-    slots: list[str] = field(default_factory=list)
 
 
 class Cluster:
@@ -143,9 +82,6 @@ class Cluster:
     # ---- to what the spec wants --------------------------------------------------------------------------------------
     def apply(self, wish: Wish) -> None:
         """Bring the instances there; :class:`NotReady` says what is in the way."""
-        self.record.archive = wish.backups
-        for node in self.nodes.values():
-            node.archive = self._archive
         if not self.record.made:
             self._make(wish)
         if wish.blocked:
@@ -157,6 +93,7 @@ class Cluster:
         if self.record.held:
             raise NotReady("PrimaryDown", "all instances were killed, and are held")
         self._up()
+        self._archive_to(wish.backups)
         self._settings(wish)
         self._grow(wish)
         if self.record.role == PRIMARY:
@@ -215,11 +152,23 @@ class Cluster:
         except LabError as error:
             raise NotReady("InstanceDown", str(error)) from None
 
+    def _archive_to(self, wanted: bool) -> None:
+        if wanted != self.record.archive:
+            self.record.archive = wanted
+            self.save()
+            for node in self.nodes.values():
+                node.archive = self._archive
+                node.reconfigure(node.settings, self._upstream(node))
+
     def _settings(self, wish: Wish) -> None:
+        self.config_error = ""
         if wish.settings == self.record.settings:
             return
-        # First where WAL arrives: a standby must allow at least as many connections as what it replays.
-        for node in [*self.followers, self.leader]:
+        # A standby must allow at least as many connections and the like as what it replays was written with.
+        lowered = self._lowered(wish.settings)
+        for node in [self.leader, *self.followers] if lowered else [*self.followers, self.leader]:
+            if lowered and node is not self.leader:
+                self._wait_replayed(node)
             self.config_error = node.reconfigure(wish.settings, self._upstream(node))
             if self.config_error:
                 break
@@ -229,6 +178,17 @@ class Cluster:
         else:
             for node in self.nodes.values():
                 node.reconfigure(self.record.settings, self._upstream(node))
+
+    def _lowered(self, settings: dict[str, str]) -> bool:
+        rows = self.leader.rows("SELECT name, setting::int FROM pg_settings WHERE name = ANY(%s)", list(_NEVER_LESS))
+        wanted = {**DEFAULTS, **settings}
+        return any(wanted.get(name, "").isdigit() and int(wanted[name]) < value for name, value in rows)
+
+    def _wait_replayed(self, node: Instance) -> None:
+        position = self.leader.value("SELECT pg_current_wal_flush_lsn()") if not self.leader.standby else "0/0"
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and not node.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", position):
+            time.sleep(0.05)
 
     def _grow(self, wish: Wish) -> None:
         while len(self.nodes) < wish.replicas + 1:

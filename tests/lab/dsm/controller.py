@@ -25,11 +25,12 @@ from aiohttp import web
 from ..process import LabError
 from ..tls import make_tls
 from .api import DATABASES, DSM_VERSION, Api, ApiError
-from .cluster import Cluster, NotReady, Origin, Wish
+from .cluster import Cluster
 from .control import Control
 from .endpoint import Endpoint
 from .monitor import Monitor
 from .store import Store, make_store
+from .wish import NotReady, Origin, Wish
 
 LOG = logging.getLogger("lab.dsm.controller")
 FINALIZER = f"{DATABASES}/lab"
@@ -248,8 +249,8 @@ class Managed:
         if given.get("timestamp"):
             timestamp = datetime.fromisoformat(given["timestamp"].replace("Z", "+00:00"))
         living = self.controller.managed.get((self.namespace, given["name"]))
-        if living is not None and living is not self:
-            return Origin(given["name"], living.cluster.folder, timestamp, living.cluster)
+        if living is not None and living is not self and living.cluster.record.made:
+            return Origin(given["name"], living.cluster.folder, timestamp, living.cluster.leader)
         archived = await self.api.get(*ARCHIVED, self.namespace, given["name"])
         if archived is None:
             raise NotReady("RestoreFailed", f"there is no cluster {given['name']!r}, nor an archived one", final=True)

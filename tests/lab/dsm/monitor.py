@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from ..process import LabError
-from .cluster import PRIMARY, NotReady
 from .cron import matches
+from .wish import PRIMARY, NotReady
 
 if TYPE_CHECKING:
     from .controller import Managed

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import types
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..kit import free_port
-from ..process import Part, start_time
+from ..process import LabError, Part, start_time
 from ..tls import make_tls
 from .kubeapi import KubeApi, write_secret
 from .seed import NAMESPACE
@@ -90,6 +91,15 @@ class Dsm:
         if (self.folder / "store.json").exists():
             make_store(self.folder).stop_all()
         (self.folder / "ready.json").unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """kill -9 of the emulator alone: gateway, webhooks and controller; the API server and PostgreSQL go on."""
+        pid = self._part.pid()
+        if pid is None:
+            raise LabError(f"no DSM runs in {self.folder}")
+        os.kill(pid, signal.SIGKILL)
+        if not self._part.wait_gone(10):
+            raise LabError(f"the emulator in {self.folder} survives kill -9")
 
     def remove(self) -> None:
         """Stop it and delete its data."""

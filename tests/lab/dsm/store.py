@@ -67,8 +67,3 @@ def make_store(folder: Path) -> Store:
     sockets = maker._owned_folder(near / f"dsm-{secrets.token_hex(4)}")
     record.write_text(json.dumps({"root": str(root), "sockets": str(sockets)}))
     return Store(root, sockets)
-
-
-def existing_store(folder: Path) -> Store | None:
-    """The store of an emulator that was started in *folder* at some time."""
-    return make_store(folder) if (folder / "store.json").exists() else None
