@@ -40,7 +40,7 @@ setup: $(VENV)/.stamp $(COLLECTION)/galaxy.yml ## Virtual environment and the co
 	  $(BIN) $(VIEW):$(CURDIR)/tests $(VIEW) $(CURDIR)/ansible.cfg > $(BUILD)/env
 
 # ---- the lab ---------------------------------------------------------------------------------------------------------
-.PHONY: lab lab-down lab-status demo demo-chaos demo-vllm bench
+.PHONY: lab lab-down lab-status demo demo-chaos demo-vllm demo-pgvector bench
 lab: setup ## Start the lab on loopback (vCenter simulator, guests, BIG-IP emulator, Prometheus, Alertmanager)
 	@$(BIN)/python -m lab up
 
@@ -58,6 +58,9 @@ demo-chaos: setup ## The same with a BIG-IP whose management port flaps; build/d
 
 demo-vllm: setup ## Model endpoints: a queue adds one, its end takes it away, no stream is cut; build/vllm/report.html
 	@$(BIN)/python tests/e2e/demo_vllm.py
+
+demo-pgvector: setup ## Vectors: declared, searched, killed at one site and promoted at the other; build/pgvector/report.html
+	@$(BIN)/python tests/e2e/demo_pgvector.py
 
 bench: setup ## Clone times and overhead against a peer and the floor; build/bench/results.json (BENCH="--peer-20" for all)
 	@$(BIN)/python tests/bench/bench.py $(BENCH)
@@ -122,6 +125,7 @@ test: setup ## Everything, a bit more than an hour on 2 cores, as root; of chaos
 	@$(MAKE) molecule
 	@$(MAKE) -j2 --output-sync=target demo demo-vllm
 	@$(MAKE) demo-chaos
+	@$(MAKE) demo-pgvector
 	@$(MAKE) test-chaos KILL=--sample MATRIX=--sample
 	@echo "make test: all parts passed"
 

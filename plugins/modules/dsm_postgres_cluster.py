@@ -85,6 +85,12 @@ options:
   admin_password_secret:
     description: Name of a Secret that is there, with the administrator's password under C(password).
     type: str
+  replication_password:
+    description:
+      - The password by which this cluster follows another one. A Secret C(<name>-replication) is made of it, for
+        O(spec_extra) to name.
+      - Where this account may not read that Secret, it is written for a new cluster only.
+    type: str
   database:
     description: Name of the first database. DSM takes that of the cluster if it is not set.
     type: str
@@ -338,6 +344,7 @@ SPEC = _dsm.CONNECTION_SPEC.merge(
             "admin_username": {"type": "str"},
             "admin_password": {"type": "str", "no_log": True},
             "admin_password_secret": {"type": "str", "no_log": False},
+            "replication_password": {"type": "str", "no_log": True},
             "database": {"type": "str"},
             "parameters": {"type": "dict"},
             "shared_memory": {"type": "str"},

@@ -10,6 +10,7 @@ the answer was lost.
 from __future__ import annotations
 
 import copy
+import functools
 import typing as t
 
 from .._common._errors import (
@@ -118,9 +119,14 @@ def present(
     beside: list[t.Callable[[], _beside.Beside]] = []
     if params["parameters"]:
         beside.append(lambda: _beside.config(objects, name, params["parameters"]))
-    if params["admin_password"]:
-        exists = live is not None
-        beside.append(lambda: _beside.secret(objects, name, params["admin_password"], exists=exists, warn=warn))
+    for secret, password in (
+        (_cluster.secret_name(name), params["admin_password"]),
+        (_cluster.replication_secret_name(name), params.get("replication_password")),
+    ):
+        if password:
+            beside.append(
+                functools.partial(_beside.secret, objects, name, secret, password, exists=bool(live), warn=warn)
+            )
     found = [(read, read()) for read in beside]
     more = any(one.changed for _read, one in found)
     check_before(objects, wish, live, more=more)
@@ -326,8 +332,10 @@ def _views(wish: Wish, live: Object | None, beside: t.Sequence[_beside.Beside]) 
             before["parameters"] = _cluster.lookup((one.live or {}).get("spec"), ("params",)) or {}
             after["parameters"] = _cluster.lookup((one.new or {}).get("spec"), ("params",)) or {}
         else:
-            before["admin_password"] = "(not shown)" if one.live else "(none)"
-            after["admin_password"] = "(not shown, another one)" if one.live else "(not shown)"
+            admins = (one.new or {})["metadata"]["name"] == _cluster.secret_name(wish.name)
+            option = "admin_password" if admins else "replication_password"
+            before[option] = "(not shown)" if one.live else "(none)"
+            after[option] = "(not shown, another one)" if one.live else "(not shown)"
     return before, after
 
 

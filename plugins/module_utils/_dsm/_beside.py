@@ -42,17 +42,19 @@ def config(objects: Objects, name: str, parameters: t.Mapping[str, t.Any]) -> Be
     return Beside(CONFIG, live, new)
 
 
-def secret(objects: Objects, name: str, password: str, *, exists: bool, warn: t.Callable[[str], None]) -> Beside:
+def secret(
+    objects: Objects, cluster: str, name: str, password: str, *, exists: bool, warn: t.Callable[[str], None]
+) -> Beside:
     """The Secret with this password; where it may not be read, it is written for a new cluster only.
 
     :param exists: whether the cluster does.
     """
-    readable, live = objects.peek(SECRET, _cluster.secret_name(name))
+    readable, live = objects.peek(SECRET, name)
     data = {"password": base64.b64encode(password.encode()).decode("ascii")}
     if not readable and exists:
-        warn(f"Secret {_cluster.secret_name(name)} may not be read: admin_password is taken to be as it is")
+        warn(f"Secret {name} may not be read: its password is taken to be as it is")
         return Beside(SECRET, None, None)
-    new = copy.deepcopy(live) if live else _new(name, _cluster.secret_name(name), {"type": "Opaque"})
+    new = copy.deepcopy(live) if live else _new(cluster, name, {"type": "Opaque"})
     new["data"] = {**(new.get("data") or {}), **data}
     return Beside(SECRET, live, new)
 
@@ -88,6 +90,7 @@ def leftovers(objects: Objects, name: str) -> list[tuple[Kind, Object]]:
         for kind, one in (
             (CONFIG, objects.get(CONFIG, _cluster.config_name(name))),
             (SECRET, objects.peek(SECRET, _cluster.secret_name(name))[1]),
+            (SECRET, objects.peek(SECRET, _cluster.replication_secret_name(name))[1]),
         )
         if one and (one["metadata"].get("labels") or {}).get(MADE_FOR) == name
     ]

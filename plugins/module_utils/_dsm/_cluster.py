@@ -65,6 +65,11 @@ def secret_name(name: str) -> str:
     return f"{name}-admin"
 
 
+def replication_secret_name(name: str) -> str:
+    """The Secret that is made of ``replication_password``."""
+    return f"{name}-replication"
+
+
 def render(params: t.Mapping[str, t.Any]) -> Object:
     """The part of a PostgresCluster that the options speak of: metadata.labels, metadata.annotations, spec."""
     spec: Object = {}
