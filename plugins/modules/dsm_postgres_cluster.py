@@ -180,6 +180,8 @@ options:
 notes:
   - Ready means that the condition C(Ready) is true of the present spec (C(observedGeneration) is the generation).
   - VM classes and infrastructure policies are looked at beforehand only where this account may read them.
+  - Another password or other parameters of a cluster that exists change no spec, so nothing can be waited for. DSM
+    takes them over in its own time.
   - A schedule is not removed by leaving it out; use DSM's own interface.
 seealso:
   - module: onprem.autoscale.dsm_postgres_cluster_info

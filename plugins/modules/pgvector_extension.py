@@ -119,7 +119,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     if params["version"] and params["state"] != "present":
         raise InvalidSpecError(f"version: value is {params['version']}; allowed: none with state {params['state']}")
     wish = {key: params[key] for key in ("state", "version", "schema")}
-    with Server.from_params(params).open(module._name) as session:
+    with Server.from_params(params).open("pgvector_extension", module.warn) as session:
         found = read_extension(session)
         commands = _extension.plan(session, found, **wish, cascade=params["cascade"])
         after = found

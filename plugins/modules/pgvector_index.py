@@ -42,7 +42,8 @@ options:
     suboptions:
       name:
         description:
-          - Its name, up to 59 bytes. The same names with C(_new) and C(_old) behind them are needed for a rebuild.
+          - Its name, up to 59 bytes. The same names with C(_new) and C(_old) behind them are those of a rebuild, so a
+            vector index of the table that has one of them is taken for what is left of it.
         type: str
         required: true
       table:
@@ -243,12 +244,8 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     how = _indexes.How(
         **{key: params[key] for key in ("concurrently", "maintenance_work_mem", "max_parallel_workers", "wait_timeout")}
     )
-    with Server.from_params(params).open(module._name) as session:
-        try:
-            outcomes = _indexes.Indexer(session, how, check_mode=module.check_mode).bring(wishes)
-        finally:
-            for notice in session.notices:
-                module.warn(notice)
+    with Server.from_params(params).open("pgvector_index", module.warn) as session:
+        outcomes = _indexes.Indexer(session, how, check_mode=module.check_mode).bring(wishes)
     for outcome in outcomes:
         if outcome.warning:
             module.warn(outcome.warning)

@@ -286,7 +286,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     for option, limits in (("recall", RECALL_LIMITS), ("neighbours", NEIGHBOUR_LIMITS)):
         if params[option]:
             _probes.check_limits(params[option], option, limits)
-    with Server.from_params(params).open(module._name) as session:
+    with Server.from_params(params).open("pgvector_info", module.warn) as session:
         answer = {"changed": False, "server": read_server(session), "builds": read_builds(session)}
         with session.transaction(snapshot=True):
             extension = _catalog.read_extension(session)

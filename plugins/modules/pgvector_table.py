@@ -236,7 +236,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     _tables.check_unique(wishes)
     if not wishes:
         return {"changed": False, "tables": []}
-    with Server.from_params(params).open(module._name) as session:
+    with Server.from_params(params).open("pgvector_table", module.warn) as session:
         outcomes = _tables.plan(session, wishes, check_mode=module.check_mode)
         changed = any(outcome.commands for outcome in outcomes)
         if changed and not module.check_mode:

@@ -10,10 +10,10 @@ import os
 import stat
 from pathlib import Path
 
+from contract.dsm_kit import Site, manifest
+
 from lab.dsm.spawn import Dsm, _remove_abandoned
 from lab.process import start_time
-
-from .conftest import Site, manifest
 
 CLUSTERS = "/apis/databases.dataservices.vmware.com/v1alpha1/namespaces/default/postgresclusters"
 

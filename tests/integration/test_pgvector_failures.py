@@ -214,10 +214,16 @@ def test_a_rebuild_that_died_around_the_swap_is_carried_on_without_building_agai
 def test_somebody_else_s_index_in_the_way_is_not_touched(database: Database) -> None:
     database.filled(10)
     database.ok("index", indexes=[HNSW])
-    database.do("CREATE TABLE other (id int)", "CREATE INDEX passages_hnsw_old ON other (id)")
-    refused(database("index", indexes=[{**HNSW, "m": 8}]), "in the way of index public.passages_hnsw", "rename it")
+    database.do("CREATE TABLE other (id int PRIMARY KEY)", "CREATE INDEX passages_hnsw_old ON other (id)")
+    assert not database.ok("index", indexes=[HNSW])["changed"]
+    refused(database("index", indexes=[{**HNSW, "m": 8}]), "in the way of index public.passages_hnsw", "Rename it")
+    refused(
+        database("index", indexes=[{"name": "other_pkey", "table": "passages", "state": "absent"}]), "in the way of"
+    )
+    gone = database.ok("index", indexes=[{**HNSW, "state": "absent"}])
+    assert gone["changed"]
     assert database.value("SELECT to_regclass('passages_hnsw_old') IS NOT NULL")
-    assert database.indexes() == {"passages_hnsw": True}
+    assert database.indexes() == {}
 
 
 def test_two_runs_build_an_index_once(database: Database, held: Any, start_module: Any) -> None:

@@ -62,7 +62,9 @@ def test_extension_in_use_is_removed_only_with_cascade(database: Database) -> No
     refused = database("extension", state="absent")
     assert refused["failed"]
     assert "cascade" in refused["msg"]
-    assert database.ok("extension", state="absent", cascade=True)["changed"]
+    gone = database.ok("extension", state="absent", cascade=True)
+    assert gone["changed"]
+    assert "drop cascades to column embedding of table passages" in str(gone["warnings"])
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------
@@ -231,6 +233,7 @@ def test_an_index_of_every_distance_is_used_by_its_searches(database: Database, 
         ({"table": "bare"}, "has no dimension"),
         ({"table": "bare", "column": "w"}, "distance is missing"),
         ({"name": "i", "tablespace": "nowhere"}, 'tablespace "nowhere" does not exist'),
+        ({"table": "parts"}, "concurrently false"),
     ],
 )
 def test_an_index_that_cannot_be_is_refused_with_what_can(docs: Database, index: dict[str, Any], words: str) -> None:
@@ -238,12 +241,22 @@ def test_an_index_that_cannot_be_is_refused_with_what_can(docs: Database, index:
         "CREATE TABLE IF NOT EXISTS wide (v public.vector(2001))",
         "COMMENT ON COLUMN wide.v IS 'onprem.autoscale: distance=l2'",
         "CREATE TABLE IF NOT EXISTS bare (v public.vector, w public.vector(3))",
+        "CREATE TABLE IF NOT EXISTS parts (v public.vector(3)) PARTITION BY LIST (v)",
+        "COMMENT ON COLUMN parts.v IS 'onprem.autoscale: distance=l2'",
         "COMMENT ON COLUMN bare.v IS 'onprem.autoscale: distance=l2'",
     )
     refused = docs("index", indexes=[{**HNSW, "name": "new_one", **index}])
     assert refused["failed"]
     assert words in refused["msg"]
     assert docs.indexes() == {"passages_hnsw": True}
+
+
+def test_memory_that_is_none_is_refused_and_a_graph_that_outgrows_it_is_told(database: Database) -> None:
+    database.filled(3000)
+    assert "maintenance_work_mem" in database("index", indexes=[HNSW], maintenance_work_mem="lots")["msg"]
+    assert database.indexes() == {}
+    result = database.ok("index", indexes=[HNSW], maintenance_work_mem="1MB", max_parallel_workers=0)
+    assert "hnsw graph no longer fits into maintenance_work_mem" in str(result["warnings"])
 
 
 def test_indexes_that_need_each_other_s_names_are_refused(docs: Database) -> None:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The real Prometheus, Alertmanager and OCI registry for tests and the lab, without root rights.
+"""The real Prometheus, Alertmanager, OCI registry and kubectl for tests and the lab, without root rights.
 
 What a person installed is taken from PATH. Else Debian's packages are downloaded by ``apt-get download``, unpacked
 (never installed) into ``build/lab/debs`` and kept there. Alertmanager is built from its Go module: Debian's reads its

@@ -70,18 +70,17 @@ def write(objects: Objects, read: t.Callable[[], Beside]) -> None:
                 objects.create(one.kind, one.new)
             else:
                 objects.replace(one.kind, one.new)
-        except StaleError as error:
-            last: Exception = error
+        except StaleError:
+            continue
         except UnsettledError:
             if read().changed:
                 raise
             return
-        else:
-            return
+        return
     raise ConflictError(
         f"{one.kind.name} {one.new['metadata']['name']} was changed by somebody else {ROUNDS} times in a row",
         remedy="See who writes it, then run again.",
-    ) from last
+    )
 
 
 def leftovers(objects: Objects, name: str) -> list[tuple[Kind, Object]]:

@@ -65,7 +65,8 @@ def build(session: Session, command: t.Any, what: str, *, timeout: float) -> Bui
     try:
         progress, error = _watch(session, process, answers, started, timeout)
     except BaseException:
-        session.connection.cancel_safe(timeout=_CANCEL_S)
+        with contextlib.suppress(Exception):
+            session.connection.cancel_safe(timeout=_CANCEL_S)
         raise
     worker.join()
     with contextlib.suppress(AutoscaleError):  # a connection that is gone says so at its next use

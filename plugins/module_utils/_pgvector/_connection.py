@@ -93,10 +93,11 @@ class Server:
         """``host:port/database``, for errors."""
         return f"{self.host}:{self.port}/{self.database}"
 
-    def open(self, purpose: str) -> Session:
+    def open(self, purpose: str, warn: t.Callable[[str], None] | None = None) -> Session:
         """Connect; every statement is its own transaction until :meth:`Session.transaction`.
 
         :param purpose: shown in ``pg_stat_activity.application_name``.
+        :param warn: gets what the server tells on the way, such as an index that outgrows its memory.
         :raises AutoscaleError: the server's or libpq's answer, translated.
         """
         if self.passfile:
@@ -125,7 +126,7 @@ class Server:
             )
         except psycopg.Error as error:
             raise translate(error, self.name) from error
-        session = Session(self, connection)
+        session = Session(self, connection, warn)
         try:
             session.limit(self.statement_timeout)
             session.configure(_PLAIN_TEXT)
@@ -147,11 +148,11 @@ class Server:
 class Session:
     """A connection whose errors are translated; rows are mappings."""
 
-    def __init__(self, server: Server, connection: t.Any) -> None:
+    def __init__(self, server: Server, connection: t.Any, warn: t.Callable[[str], None] | None) -> None:
         self.server = server
         self.connection = connection
-        #: What the server told on the way: an index that outgrows its memory, for example.
-        self.notices: list[str] = []
+        self._warn = warn
+        self._told: set[str] = set()
         connection.add_notice_handler(self._note)
 
     def __enter__(self) -> Session:
@@ -215,8 +216,9 @@ class Session:
 
     def _note(self, diagnostic: t.Any) -> None:
         text = str(diagnostic.message_primary or "")
-        if diagnostic.severity_nonlocalized in ("NOTICE", "WARNING") and text not in self.notices:
-            self.notices.append(text)
+        if self._warn and diagnostic.severity_nonlocalized in ("NOTICE", "WARNING") and text not in self._told:
+            self._told.add(text)
+            self._warn(text)
 
 
 def _patient_class() -> t.Any:

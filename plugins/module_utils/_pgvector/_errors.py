@@ -31,6 +31,8 @@ _BY_STATE: tuple[tuple[str, _Kind, str], ...] = (
     ("28", AuthenticationError, "Check username and password (password, passfile, PGPASSFILE) and pg_hba.conf"),
     ("TLS", AuthenticationError,
      "Give the CA that signed the server's certificate as ca_path, and as host a name that the certificate has"),
+    ("0A000", RefusedError, "Choose what this version of PostgreSQL and pgvector has; an index on a partitioned table "
+     "needs concurrently false"),
     ("3D000", NotFoundError, "Create the database first, or check the option database"),
     ("3F000", NotFoundError, "Create the schema first"),
     ("42P01", NotFoundError, "Create the table first with pgvector_table"),

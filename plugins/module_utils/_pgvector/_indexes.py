@@ -12,13 +12,14 @@ import contextlib
 import dataclasses
 import typing as t
 
-from .._common._errors import AutoscaleError, RefusedError, WaitTimeoutError
+from .._common._errors import AutoscaleError, ConflictError, RefusedError, WaitTimeoutError
 from .._common._waiter import Waiter
 from ._build import build
 from ._catalog import Extension, Index, Table, find_indexes, find_tables, read_extension
 from ._connection import Session
 from ._driver import sql
 from ._errors import sqlstate
+from ._vectors import METHODS
 from ._wishes import NEW, OLD, IndexWish, Target, target_of
 
 #: Seconds between two looks at a lock that another run holds.
@@ -106,10 +107,10 @@ class Indexer:
     # ---- one index ---------------------------------------------------------------------------------------------------
     def _bring_one(self, outcome: Outcome, tables: t.Mapping[tuple[str, str], Table]) -> None:
         wish = outcome.wish
-        known = self._known(wish)
+        known = self._ours(wish)
         outcome.before = known.get(wish.name)
         if wish.state == "absent":
-            self._remove(outcome, list(known.values()))
+            self._remove(outcome, bool(known))
             return
         if self.check_mode and (wish.schema, wish.table) not in tables:  # made by the task before this one
             outcome.changed, outcome.action = True, "created"
@@ -132,17 +133,17 @@ class Indexer:
             self._require_writable(wish)
             with _Locked(self):
                 self._work(outcome, target)
-        index = self._known(wish)[wish.name]
+        index = self._ours(wish)[wish.name]
         outcome.valid, outcome.size, outcome.after = index.valid, index.size, describe(index)
 
     def _work(self, outcome: Outcome, target: Target) -> None:
         """Alone: nobody else of this collection changes this index."""
         wish = outcome.wish
-        known = self._known(wish)  # again, as another run may have done it meanwhile
+        known = self._ours(wish)  # again, as another run may have done it meanwhile
         outcome.before = known.get(wish.name)
         current, new, old = (known.get(wish.name + suffix) for suffix in ("", NEW, OLD))
-        for leftover in (new, old):
-            self._check_ours(wish, leftover, target)
+        if current and current.valid and not self._fits(wish, current, target):
+            self._check_names(wish, NEW, OLD)
         if old:
             self._drop(old)
         if current and not current.valid:
@@ -164,22 +165,26 @@ class Indexer:
         elif new is not None:
             self._rename(wish, wish.name + NEW, wish.name)
 
-    def _remove(self, outcome: Outcome, found: list[Index]) -> None:
+    def _remove(self, outcome: Outcome, exists: bool) -> None:
         wish = outcome.wish
-        for index in found:
-            self._check_ours(wish, index, None)
-        if not found:
+        self._check_names(wish, "")
+        if not exists:
             return
         outcome.changed, outcome.action = True, "removed"
         if not self.check_mode:
             with _Locked(self):
-                for index in self._known(wish).values():
+                for index in self._ours(wish).values():
                     self._drop(index)
 
     # ---- looks -------------------------------------------------------------------------------------------------------
     def _known(self, wish: IndexWish) -> dict[str, Index]:
         names = [(wish.schema, wish.name + suffix) for suffix in ("", NEW, OLD)]
         return {index.name: index for index in find_indexes(self.session, names=names)}
+
+    def _ours(self, wish: IndexWish) -> dict[str, Index]:
+        """The index and what a rebuild of it left; what has such a name by chance is not in it."""
+        known = self._known(wish)
+        return {name: index for name, index in known.items() if index.table == wish.table and index.method in METHODS}
 
     def _target(self, wish: IndexWish, tables: t.Mapping[tuple[str, str], Table]) -> Target:
         table, old = tables.get((wish.schema, wish.table)), self._known(wish).get(wish.name)
@@ -202,16 +207,16 @@ class Indexer:
         head = {"method": wish.method, "column": target.vector.column, "distance": target.distance}
         return {**head, **parameters, **place}
 
-    def _check_ours(self, wish: IndexWish, index: Index | None, target: Target | None) -> None:
-        if index is None:
-            return
-        right_table = index.table_oid == target.table_oid if target else index.table == wish.table
-        if index.method not in ("hnsw", "ivfflat") or not right_table:
-            raise RefusedError(
-                f"index {index.schema}.{index.name} in {self.session.server.name} is one of {index.method} on table "
-                f"{index.table}, and in the way of index {wish.full_name} on {wish.full_table}",
-                remedy=f"The names {wish.name}{NEW} and {wish.name}{OLD} are needed for a rebuild: rename it",
-            )
+    def _check_names(self, wish: IndexWish, *suffixes: str) -> None:
+        """:raises ConflictError: somebody else's index has a name that is needed now."""
+        ours = self._ours(wish)
+        for name, index in self._known(wish).items():
+            if name not in ours and name in [wish.name + suffix for suffix in suffixes]:
+                raise ConflictError(
+                    f"index {index.schema}.{name} in {self.session.server.name} is one of {index.method} on table "
+                    f"{index.table}, and in the way of index {wish.full_name} on {wish.full_table}",
+                    remedy=f"Rename it, or choose another name; a rebuild needs the name with {NEW} and {OLD} too",
+                )
 
     def _require_writable(self, wish: IndexWish) -> None:
         if self.session.value("SELECT pg_is_in_recovery()"):

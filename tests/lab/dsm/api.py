@@ -146,7 +146,7 @@ class Api:
                     async for kind, item in self._watch_once(path, version):
                         version = item["metadata"]["resourceVersion"]
                         yield kind, item
-            except (aiohttp.ClientError, ApiError, OSError):
+            except (aiohttp.ClientError, ApiError, OSError, asyncio.TimeoutError):
                 await asyncio.sleep(0.5)
 
     async def _watch_once(self, path: str, version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:

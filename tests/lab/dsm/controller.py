@@ -62,8 +62,8 @@ class Controller:
         """Until it is cancelled."""
         await asyncio.gather(
             self._watch_clusters(),
-            self._watch_referred("databaseconfigs", DATABASES, "databaseConfig"),
-            self._watch_referred("secrets", "", "adminPasswordRef"),
+            self._watch_referred(DATABASES, "databaseconfigs"),
+            self._watch_referred("", "secrets"),
         )
 
     async def stop(self) -> None:
@@ -85,12 +85,12 @@ class Controller:
                 known = self.managed[key] = Managed(self, cluster)
             known.seen(cluster)
 
-    async def _watch_referred(self, plural: str, group: str, field: str) -> None:
+    async def _watch_referred(self, group: str, plural: str) -> None:
         """Something that a spec refers to has changed."""
         async for _kind, item in self.api.watch(group, plural):
             meta = item["metadata"]
             for (namespace, _name), managed in self.managed.items():
-                if namespace == meta["namespace"] and managed.spec.get(field, {}).get("name") == meta["name"]:
+                if namespace == meta["namespace"] and meta["name"] in managed.refers_to(plural):
                     managed.wanted.set()
 
 
@@ -168,6 +168,8 @@ class Managed:
             await self._patch({"metadata": {"finalizers": finalizers}})
         if not self.cluster.record.made and self.problem is None:
             await self.tell(NotReady("Creating", "instances are being made"), generation)
+        elif self.wish is None and self.cluster.record.made and not self.cluster.leader.running():
+            await self.tell(NotReady("Starting", "instances are being started"), generation)
         if self.problem is not None and self.problem.final and generation == self.settled:
             return
         self.problem = None
@@ -213,6 +215,13 @@ class Managed:
             full_copy=bool(replication.get("allowFullCopy")),
             origin=await self._origin() if not self.cluster.record.made else None,
         )
+
+    def refers_to(self, plural: str) -> set[str]:
+        """Names of that kind that its spec depends on."""
+        if plural == "databaseconfigs":
+            return {self.spec["databaseConfig"]["name"]} if "databaseConfig" in self.spec else set()
+        source = (self.spec.get("labReplication") or {}).get("source") or {}
+        return {self.secret, (source.get("passwordRef") or {}).get("name", "")}
 
     @property
     def secret(self) -> str:

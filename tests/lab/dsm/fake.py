@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
 
-from .api import DATABASES, Api
+from .api import DATABASES, Api, ApiError
 
 
 class Controller:
@@ -25,7 +26,8 @@ class Controller:
             meta = cluster["metadata"]
             rows = cluster.get("status", {}).get("conditions", [{}])
             if kind != "DELETED" and rows[0].get("observedGeneration") != meta["generation"]:
-                await self._ready(cluster)
+                with contextlib.suppress(ApiError):  # it is gone again
+                    await self._ready(cluster)
 
     async def stop(self) -> None:
         """Nothing runs."""

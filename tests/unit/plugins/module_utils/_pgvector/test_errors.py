@@ -57,7 +57,7 @@ def test_what_comes_while_connecting(text: str, kind: type[Exception], words: st
         (psycopg.errors.DependentObjectsStillExist("used"), kinds.ConflictError, "cascade"),
         (psycopg.errors.InvalidSchemaName("schema"), kinds.NotFoundError, "schema"),
         (psycopg.errors.SyntaxError("syntax"), kinds.InvalidSpecError, "types and defaults"),
-        (psycopg.errors.FeatureNotSupported("never"), kinds.RefusedError, "log"),
+        (psycopg.errors.FeatureNotSupported("never"), kinds.RefusedError, "concurrently false"),
         (psycopg.OperationalError("server closed the connection unexpectedly"), kinds.BackendDownError, "runs"),
     ],
 )
