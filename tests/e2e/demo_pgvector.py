@@ -70,9 +70,9 @@ class PgvectorDemo:
         seconds = round(time.time() - began, 2)
         self.steps.append({"name": name, "seconds": seconds, "started": round(began - self.began, 2)})
 
-    def playbook(self, name: str, *arguments: str, **variables: Any) -> None:
+    def playbook(self, name: str, **variables: Any) -> None:
         """Run it; its output on the screen, line by line, and in the demo's folder."""
-        command = self.lab.command(name, *arguments, **variables)
+        command = self.lab.command(name, **variables)
         log = OUT / "logs" / f"{len(self.steps) + 1:02}-{name}.log"
         log.parent.mkdir(exist_ok=True)
         with (
@@ -132,7 +132,7 @@ class PgvectorDemo:
         with self.step(f"load {self.rows:,} x {DIMENSION}"), self.lab.connect(A, "app") as connection:
             load(connection, TABLE, self.cloud, self.rows)
         with self.step("HNSW index"):
-            self.playbook("vector_store", "--tags", "vector_store_inside")
+            self.playbook("vector_store")
         with self.step(f"recall@{K}"):
             self.measure_recall()
         with self.lab.connect(A) as connection:
