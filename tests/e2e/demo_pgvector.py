@@ -46,7 +46,8 @@ class PgvectorDemo:
     def __init__(self, rows: int = ROWS) -> None:
         self.began = time.time()
         self.rows = rows
-        self.cloud = Cloud(DIMENSION)
+        self.centres = max(4, min(200, rows // 100))  # a hundred neighbours each, as few rows as there may be
+        self.cloud = Cloud(DIMENSION, centres=self.centres)
         self.probes = [self.cloud.probe(number) for number in range(PROBES)]
         self.lab = VectorLab(OUT, (A, B), dimension=DIMENSION)
         self.steps: list[dict[str, Any]] = []
@@ -122,8 +123,6 @@ class PgvectorDemo:
             self.playbook("vector_store_replicate", **{"from": A, "to": B, "synchronous": True})
         self.disaster("synchronous", held=False)
         self.failback()
-        with self.step(f"replicate to {B}, asynchronous"):
-            self.playbook("vector_store_replicate", **{"from": A, "to": B, "synchronous": False})
         self.disaster("asynchronous", held=True)
 
     def store(self) -> None:
@@ -218,8 +217,8 @@ class PgvectorDemo:
         """A planned change back: nothing is lost, and no full copy is taken."""
         with self.step(f"fail back to {A}"):
             self.playbook("vector_store_promote", **{"from": B, "to": A, "planned": True})
-        with self.step(f"{B} follows again"):
-            self.playbook("vector_store_rejoin", primary=A, standby=B)
+        with self.step(f"{B} follows again, asynchronous"):
+            self.playbook("vector_store_rejoin", primary=A, standby=B, synchronous=False)
         with self.lab.connect(A) as connection:
             self.compare(f"at {A} after the failback", connection)
 
@@ -250,7 +249,13 @@ class PgvectorDemo:
                 for mode, row in self.losses.items()
             },
             "index": self.index,
-            "setting": {"dimension": DIMENSION, "centres": 200, "k": K, "sample": SAMPLE, "cpus": os.cpu_count()},
+            "setting": {
+                "dimension": DIMENSION,
+                "centres": self.centres,
+                "k": K,
+                "sample": SAMPLE,
+                "cpus": os.cpu_count(),
+            },
             "leaked": leaked,
             "misses": self.misses,
             "seconds": round(time.time() - self.began, 1),

