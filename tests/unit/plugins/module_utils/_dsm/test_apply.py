@@ -76,6 +76,16 @@ def test_create_and_again_unchanged(dsm: FakeDsm, present: Run) -> None:
     assert dsm.writes == before
 
 
+def test_the_password_of_replication_has_a_secret_of_its_own(dsm: FakeDsm, present: Run) -> None:
+    """C4: what spec_extra of a cluster that follows another one names."""
+    outcome = present(**NEW, replication_password="s3cret")
+    assert base64.b64decode(dsm.objects[f"{SECRETS}/docs-replication"]["data"]["password"]) == b"s3cret"
+    assert "adminPasswordRef" not in spec(dsm)
+    assert outcome.after["replication_password"] == "(not shown)"
+    assert "s3cret" not in str(outcome.result(diff=True))
+    assert not present(**NEW, replication_password="s3cret").changed
+
+
 def test_check_mode_sends_nothing_that_changes(dsm: FakeDsm, present: Run) -> None:
     outcome = present(check=True, **NEW, parameters={"a": 1}, admin_password="s3cret", lock="locked")
     assert outcome.changed

