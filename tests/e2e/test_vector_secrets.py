@@ -12,6 +12,8 @@ from __future__ import annotations
 import base64
 import re
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -37,7 +39,7 @@ class Watch:
         self.runs: dict[str, Watched] = {}
 
     def play(self, title: str, name: str, *arguments: str, **variables: object) -> int:
-        watched = Watched(self.folder / title)
+        watched = Watched(self.folder / str(len(self.runs)))
         self.runs[title] = watched
         return watched.run(self.lab.command(name, *LOUD, *arguments, **variables))
 
@@ -59,6 +61,14 @@ def lab(tmp_path_factory) -> Iterator[VectorLab]:
         yield made
     finally:
         made.down()
+
+
+@pytest.fixture
+def private() -> Iterator[Path]:
+    """A folder with a short name: Ansible listens on a Unix socket below, whose path has 107 characters at most."""
+    folder = Path(tempfile.mkdtemp(prefix="w-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
 
 
 def inventory_words(lab: VectorLab) -> dict[str, str]:
@@ -83,8 +93,8 @@ def secret_words(lab: VectorLab) -> dict[str, str]:
     return found
 
 
-def test_no_password_comes_out_of_the_vector_playbooks(lab, tmp_path):
-    watch = Watch(lab, tmp_path)
+def test_no_password_comes_out_of_the_vector_playbooks(lab, private):
+    watch = Watch(lab, private)
     wrong = f"wrong-{secrets.token_hex(12)}"
 
     # What fails prints more than what works: the wrong password of an account, before anything is there.
@@ -96,7 +106,7 @@ def test_no_password_comes_out_of_the_vector_playbooks(lab, tmp_path):
     with lab.connect(A, "app") as connection:
         load(connection, TABLE, Cloud(DIMENSION, centres=4), 50)
     assert watch.play("again", "vector_store", "--check") == 0, watch.runs["again"].text()[-4000:]
-    assert watch.play("dumped", "vector_store_dump", dump_dir=str(tmp_path / "dump")) == 0, watch.runs["dumped"].text()[
+    assert watch.play("dumped", "vector_store_dump", dump_dir=str(private / "dump")) == 0, watch.runs["dumped"].text()[
         -4000:
     ]
     sites = {"from": A, "to": B}
@@ -114,7 +124,7 @@ def test_no_password_comes_out_of_the_vector_playbooks(lab, tmp_path):
     assert watch.findings(words) == []
 
     # What must hold a password holds it, for its owner alone; a ledger, an event or a dump is no such place.
-    keepers = {where for where, _mode, _names in files_with(Secrets(words), lab.folder, lab.out, tmp_path)}
+    keepers = {where for where, _mode, _names in files_with(Secrets(words), lab.folder, lab.out, private)}
     assert {str(where) for where in keepers if not KEEPER.search(str(where))} == set()
     assert lab.folder / "clients.pgpass" in keepers, "the search has seen one that is there"
     for title, watched in watch.runs.items():
