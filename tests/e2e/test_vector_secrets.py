@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,14 +43,9 @@ class Watch:
         self.runs[title] = watched
         return watched.run(self.lab.command(name, *LOUD, *arguments, **variables))
 
-    def findings(self, words: Mapping[str, str]) -> list[str]:
-        """Of all runs; the folders of the lab count, whose own servers must keep their secrets, too."""
-        looked_for = Secrets(words)
-        return [
-            f"{title}: {line}"
-            for title, watched in self.runs.items()
-            for line in watched.findings(looked_for, self.lab.folder, self.lab.out)
-        ]
+    def findings(self, looked_for: Secrets) -> list[str]:
+        """Of all runs."""
+        return [f"{title}: {line}" for title, watched in self.runs.items() for line in watched.findings(looked_for)]
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +116,13 @@ def test_no_password_comes_out_of_the_vector_playbooks(lab, private):
 
     words = {**inventory_words(lab), **secret_words(lab), "the wrong password": wrong, "a token": "eyJhbGciOi"}
     assert len(secret_words(lab)) >= 2, "an administrator's and the replication's"
-    assert watch.findings(words) == []
+    looked_for = Secrets(words)
+    assert watch.findings(looked_for) == []
 
-    # What must hold a password holds it, for its owner alone; a ledger, an event or a dump is no such place.
-    keepers = {where for where, _mode, _names in files_with(Secrets(words), lab.folder, lab.out, private)}
+    # What must hold a password does, for its owner alone; a ledger, an event, a server's data, a dump is no such place.
+    keepers = {where: mode for where, mode, _names in files_with(looked_for, lab.folder, lab.out, private)}
     assert {str(where) for where in keepers if not KEEPER.search(str(where))} == set()
+    assert {str(where): oct(mode) for where, mode in keepers.items() if mode & 0o077} == {}
     assert lab.folder / "clients.pgpass" in keepers, "the search has seen one that is there"
     for title, watched in watch.runs.items():
         assert any(b"ansible-playbook" in command for command in watched.sampler.arguments), title
