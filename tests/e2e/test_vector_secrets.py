@@ -88,6 +88,7 @@ def secret_words(lab: VectorLab) -> dict[str, str]:
     return found
 
 
+@pytest.mark.timeout(600)  # seven playbooks, and a busy machine
 def test_no_password_comes_out_of_the_vector_playbooks(lab, private):
     watch = Watch(lab, private)
     wrong = f"wrong-{secrets.token_hex(12)}"
