@@ -155,6 +155,6 @@ def files_with(secrets: Secrets, *folders: Path) -> Iterator[tuple[Path, int, se
         for path in folder.rglob("*"):
             with contextlib.suppress(FileNotFoundError):  # of a server that works on
                 mode = path.lstat().st_mode
-                names = secrets.within(path.read_bytes()) if stat.S_ISREG(mode) else set()
+                names = secrets.within(path.read_bytes().rstrip(NUL)) if stat.S_ISREG(mode) else set()
                 if names:
                     yield path, mode & 0o777, names
