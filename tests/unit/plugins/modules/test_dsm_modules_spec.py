@@ -5,31 +5,18 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import typing as t
 
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ModuleArgumentSpecValidator
+from unit.kit.module_docs import compare, load
 
 from ansible_collections.onprem.autoscale.plugins.doc_fragments._dsm import ModuleDocFragment
 from ansible_collections.onprem.autoscale.plugins.doc_fragments._wait import ModuleDocFragment as WaitFragment
 
 NAMES = ("dsm_postgres_cluster", "dsm_postgres_cluster_info", "dsm_postgres_restore", "dsm_backup_info")
-
-
-def load(name: str) -> t.Any:
-    return importlib.import_module(f"ansible_collections.onprem.autoscale.plugins.modules.{name}")
-
-
-def compare(documented: dict[str, t.Any], spec: dict[str, t.Any], where: str) -> None:
-    assert set(documented) == set(spec), where
-    for option, text in documented.items():
-        for key, plain in (("type", "str"), ("required", False), ("default", None), ("choices", None)):
-            assert text.get(key, plain) == spec[option].get(key, plain), f"{where}.{option}.{key}"
-        if "options" in spec[option]:
-            compare(text["suboptions"], spec[option]["options"], f"{where}.{option}")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import typing as t
@@ -14,6 +13,7 @@ import pytest
 import yaml
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from unit.kit.module_docs import compare, load
 
 from ansible_collections.onprem.autoscale.plugins.doc_fragments._vsphere import ModuleDocFragment
 from ansible_collections.onprem.autoscale.plugins.doc_fragments._wait import ModuleDocFragment as WaitFragment
@@ -23,10 +23,6 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._vsphere import _
 NAMES = ("vsphere_clone", "vsphere_clone_info", "vsphere_mark", "vsphere_template")
 CONNECTION = {"hostname": "vc", "username": "u", "password": "4711-0815"}
 ONE = {"vms": [{"name": "web-1"}], "template": "t", "marks": {"group": "web"}}
-
-
-def load(name: str) -> t.Any:
-    return importlib.import_module(f"ansible_collections.onprem.autoscale.plugins.modules.{name}")
 
 
 def checked(module: str, /, **options: t.Any) -> tuple[dict[str, t.Any], list[str]]:
@@ -39,19 +35,6 @@ def wanted(**options: t.Any) -> tuple[t.Any, t.Any]:
     params, errors = checked("vsphere_clone", **{**ONE, **options})
     assert not errors
     return _work.wanted_vms(params)
-
-
-def compare(documented: dict[str, t.Any], spec: dict[str, t.Any], where: str) -> None:
-    assert set(documented) == set(spec), where
-    for option, text in documented.items():
-        name = f"{where}.{option}"
-        assert text.get("type", "str") == spec[option].get("type", "str"), name
-        assert text.get("required", False) == spec[option].get("required", False), name
-        assert text.get("default") == spec[option].get("default"), name
-        assert text.get("choices") == spec[option].get("choices"), name
-        assert text.get("elements") == spec[option].get("elements"), name
-        if "options" in spec[option]:
-            compare(text["suboptions"], spec[option]["options"], name)
 
 
 @pytest.mark.parametrize("name", NAMES)
