@@ -59,7 +59,12 @@ demo-chaos: setup ## The same with a BIG-IP whose management port flaps; build/d
 demo-vllm: setup ## Model endpoints: a queue adds one, its end takes it away, no stream is cut; build/vllm/report.html
 	@$(BIN)/python tests/e2e/demo_vllm.py
 
-demo-pgvector: setup ## Vectors: declared, searched, killed at one site and promoted at the other; build/pgvector/report.html
+# A cold build takes minutes, longer than a test may.
+.PHONY: kubeapi
+kubeapi: setup
+	@$(BIN)/python -m lab.build kubeapi
+
+demo-pgvector: kubeapi ## Vectors: declared, searched, killed at one site and promoted at the other; build/pgvector/report.html
 	@$(BIN)/python tests/e2e/demo_pgvector.py
 
 bench: setup ## Clone times and overhead against a peer and the floor; build/bench/results.json (BENCH="--peer-20" for all)
@@ -89,11 +94,11 @@ docs-lint: setup ## The documentation of every plugin, as ansible-doc reads it
 unit: setup ## Unit tests, property tests, the exhaustive model
 	$(PYTEST) tests/unit -n 2 $(PYTEST_ARGS)
 
-contract: setup ## The lab's parts against clients that we did not write
+contract: kubeapi ## The lab's parts against clients that we did not write
 	$(PYTEST) tests/contract $(PYTEST_ARGS)
 
 # Two workers, a file at a time, as most of them wait more than they work; the longest come first.
-integration: setup ## Every module, the receiver and the playbooks against real parts
+integration: kubeapi ## Every module, the receiver and the playbooks against real parts
 	$(PYTEST) tests/e2e tests/integration -n 2 --dist loadfile --no-loadscope-reorder --durations=10 $(PYTEST_ARGS)
 
 molecule: setup ## Every role on real hosts, as root; build/molecule/summary.json (MOLECULE="--only node_exporter_default" for a part)
