@@ -97,6 +97,7 @@ def test_saved_and_restored_beside_itself(story: Story, tmp_path: Path) -> None:
     """C3: from a dump, and from DSM's backups at a time before the mistake; what is not the same is found."""
     story.run("vector_store")
     story.execute(A, INSERT.format(1, ROWS))
+    assert f"public.docs: {ROWS} rows" in story.run("vector_store_status")
     saved = tmp_path / "dump"
     assert f"{ROWS} rows" in story.run("vector_store_dump", dump_dir=str(saved))
     before = datetime.now(timezone.utc).isoformat()
