@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import base64
 import secrets
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 from e2e.leaks import Secrets, Watched
@@ -42,13 +45,14 @@ PLAY = """
 
 @pytest.fixture
 def watched(tmp_path):
-    """Runs the play, and gives what was found."""
+    """Runs the play, and gives what was found. Its folder has a short name, as Ansible's socket lies in it."""
+    folder = Path(tempfile.mkdtemp(prefix="w-", dir="/tmp"))
     word = f"pw/{secrets.token_hex(12)}"
     (tmp_path / "play.yml").write_text(PLAY)
     (tmp_path / "vault.yml").write_text(f"word: {word}\n")
 
     def run(*places: str, mode: str = "0600") -> list[str]:
-        watch = Watched(tmp_path / "watched")
+        watch = Watched(folder / "watched")
         command = [
             "ansible-playbook",
             "-vvv",
@@ -61,7 +65,8 @@ def watched(tmp_path):
         assert any(b"ansible-playbook" in command for command in watch.sampler.arguments), "the sampler saw nothing"
         return watch.findings(Secrets({"the word": word}))
 
-    return run
+    yield run
+    shutil.rmtree(folder)
 
 
 def test_a_run_that_keeps_its_secrets_is_clean(watched):
