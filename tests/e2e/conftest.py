@@ -9,7 +9,9 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,3 +153,11 @@ def at_base(configured: Site) -> Iterator[Site]:
     configured.write_group()
     left = launched(configured)
     assert not left, f"left behind: {left}"
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """For TMPDIR: Ansible listens on a Unix socket below it, whose path has 107 characters at most."""
+    folder = Path(tempfile.mkdtemp(prefix="w-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import base64
 import secrets
-import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
 from e2e.leaks import Secrets, Watched
@@ -44,15 +41,14 @@ PLAY = """
 
 
 @pytest.fixture
-def watched(tmp_path):
-    """Runs the play, and gives what was found. Its folder has a short name, as Ansible's socket lies in it."""
-    folder = Path(tempfile.mkdtemp(prefix="w-", dir="/tmp"))
+def watched(tmp_path, short_folder):
+    """Runs the play, and gives what was found."""
     word = f"pw/{secrets.token_hex(12)}"
     (tmp_path / "play.yml").write_text(PLAY)
     (tmp_path / "vault.yml").write_text(f"word: {word}\n")
 
     def run(*places: str, mode: str = "0600") -> list[str]:
-        watch = Watched(folder / "watched")
+        watch = Watched(short_folder / "watched")
         command = [
             "ansible-playbook",
             "-vvv",
@@ -65,8 +61,7 @@ def watched(tmp_path):
         assert any(b"ansible-playbook" in command for command in watch.sampler.arguments), "the sampler saw nothing"
         return watch.findings(Secrets({"the word": word}))
 
-    yield run
-    shutil.rmtree(folder)
+    return run
 
 
 def test_a_run_that_keeps_its_secrets_is_clean(watched):

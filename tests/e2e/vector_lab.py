@@ -231,7 +231,10 @@ class VectorLab:
             method,
             f"{row['url']}/{path.format(namespace='namespaces/' + row['namespace'])}",
             json=body,
-            headers={"Authorization": f"Bearer {token}"},
+            headers={
+                "Authorization": f"Bearer {token}",
+                **({"Content-Type": "application/merge-patch+json"} if method == "PATCH" else {}),
+            },
             verify=row["ca"],
             timeout=30,
         )
