@@ -92,11 +92,14 @@ def test_no_password_comes_out_of_the_vector_playbooks(lab, short_folder):
     with lab.connect(A, "app") as connection:
         load(connection, TABLE, Cloud(DIMENSION, centres=4), 50)
     assert watch.play("again", "vector_store", "--check") == 0, watch.runs["again"].text()[-4000:]
-    dumped = watch.play("dumped", "vector_store_dump", dump_dir=str(short_folder / "dump"))
-    assert dumped == 0, watch.runs["dumped"].text()[-4000:]
-    assert watch.play("rejoined", "vector_store_rejoin", primary=B, standby=A) == 0, watch.runs["rejoined"].text()[
-        -4000:
-    ]
+    sites = {"from": A, "to": B}
+    for title, name, options in (
+        ("dumped", "vector_store_dump", {"dump_dir": str(short_folder / "dump")}),
+        ("replicated", "vector_store_replicate", {"synchronous": True, **sites}),
+        ("promoted", "vector_store_promote", {"planned": True, **sites}),
+        ("rejoined", "vector_store_rejoin", {"primary": B, "standby": A}),
+    ):
+        assert watch.play(title, name, **options) == 0, watch.runs[title].text()[-4000:]
 
     words = {**inventory_words(lab), **secret_words(lab), "the wrong password": wrong, "a token": "eyJhbGciOi"}
     assert len(secret_words(lab)) >= 2, "an administrator's and the replication's"
