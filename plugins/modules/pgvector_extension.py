@@ -57,7 +57,7 @@ EXAMPLES = r"""
     host: docs-db.example.com
     database: docs
     username: pgadmin
-    passfile: /root/.autoscale/docs.pgpass
+    passfile: /home/ansible/.autoscale/docs.pgpass
     ca_path: /etc/ssl/certs/dsm-ca.pem
 
 - name: And is the newest one that the server has
@@ -65,7 +65,7 @@ EXAMPLES = r"""
     host: docs-db.example.com
     database: docs
     username: pgadmin
-    passfile: /root/.autoscale/docs.pgpass
+    passfile: /home/ansible/.autoscale/docs.pgpass
     state: latest
 """
 

@@ -114,7 +114,7 @@ EXAMPLES = r"""
     host: docs-db.example.com
     database: docs
     username: pgadmin
-    passfile: /root/.autoscale/docs.pgpass
+    passfile: /home/ansible/.autoscale/docs.pgpass
     ca_path: /etc/ssl/certs/dsm-ca.pem
     indexes:
       - {name: passages_hnsw, table: passages, method: hnsw, m: 16, ef_construction: 128}
@@ -128,7 +128,7 @@ EXAMPLES = r"""
     host: docs-db.example.com
     database: docs
     username: pgadmin
-    passfile: /root/.autoscale/docs.pgpass
+    passfile: /home/ansible/.autoscale/docs.pgpass
     indexes: [{name: passages_hnsw, table: passages, state: absent}]
 """
 

@@ -82,7 +82,7 @@ EXAMPLES = r"""
     host: docs-db.example.com
     database: docs
     username: search
-    passfile: /root/.autoscale/docs.pgpass
+    passfile: /home/ansible/.autoscale/docs.pgpass
     ca_path: /etc/ssl/certs/dsm-ca.pem
     tables: [public.passages]
     recall: {sample: 100, k: 10, ef_search: 40}
@@ -97,7 +97,7 @@ EXAMPLES = r"""
     host: docs-db.example.com
     database: docs
     username: search
-    passfile: /root/.autoscale/docs.pgpass
+    passfile: /home/ansible/.autoscale/docs.pgpass
     checksum: true
     neighbours: {k: 10, probes: 5}
 """

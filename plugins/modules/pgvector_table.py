@@ -122,7 +122,7 @@ EXAMPLES = r"""
     host: docs-db.example.com
     database: docs
     username: pgadmin
-    passfile: /root/.autoscale/docs.pgpass
+    passfile: /home/ansible/.autoscale/docs.pgpass
     ca_path: /etc/ssl/certs/dsm-ca.pem
     tables:
       - name: passages
@@ -137,7 +137,7 @@ EXAMPLES = r"""
     host: docs-db.example.com
     database: docs
     username: pgadmin
-    passfile: /root/.autoscale/docs.pgpass
+    passfile: /home/ansible/.autoscale/docs.pgpass
     tables: [{name: passages_old, state: absent}]
 """
 
