@@ -213,11 +213,13 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._common._http imp
 )
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._module import (
     ArgumentSpec,
+    check_limits,
     require_library,
     run,
 )
 from ansible_collections.onprem.autoscale.plugins.module_utils._gates import GateResult, MemberResult, run_gates
 
+LIMITS = {"port": (1, 65535), "consecutive": (1, 100), "timeout": (1, 300)}
 SPEC = ArgumentSpec(
     {
         "members": {
@@ -266,9 +268,7 @@ def check_options(members: list[dict[str, t.Any]], gates: list[dict[str, t.Any]]
                 f"members[{index}].address: value is empty for {member['name']}; allowed: an address"
             )
     for index, gate in enumerate(gates):
-        for key, low, high in (("port", 1, 65535), ("consecutive", 1, 100), ("timeout", 1, 300)):
-            if not low <= gate[key] <= high:
-                raise InvalidSpecError(f"gates[{index}].{key}: value is {gate[key]}; allowed: {low} to {high}")
+        check_limits(gate, LIMITS, where=f"gates[{index}].")
         try:
             re.compile(gate["regex"] or "")
         except re.error as error:

@@ -191,9 +191,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import InvalidSpecError
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._module import (
     ArgumentSpec,
+    check_limits,
     require_library,
     run,
 )
@@ -234,9 +234,7 @@ SPEC = connection_spec().merge(
 def work(module: AnsibleModule) -> dict[str, t.Any]:
     """Look, build, tell."""
     params = module.params
-    for key, low, high in (("wait_timeout", 1, 604800), ("max_parallel_workers", 0, 1024)):
-        if params[key] is not None and not low <= params[key] <= high:
-            raise InvalidSpecError(f"{key}: value is {params[key]}; allowed: {low} to {high}")
+    check_limits(params, {"wait_timeout": (1, 604800), "max_parallel_workers": (0, 1024)})
     wishes = [_wishes.IndexWish.from_params(row) for row in params["indexes"]]
     _wishes.check_unique(wishes)
     if not wishes:

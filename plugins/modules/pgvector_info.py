@@ -244,6 +244,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import NotFoundError
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._module import (
     ArgumentSpec,
+    check_limits,
     require_library,
     run,
 )
@@ -285,7 +286,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     for option, limits in (("recall", RECALL_LIMITS), ("neighbours", NEIGHBOUR_LIMITS)):
         if params[option]:
-            _probes.check_limits(params[option], option, limits)
+            check_limits(params[option], limits, where=f"{option}.")
     with Server.from_params(params).open("pgvector_info", module.warn) as session:
         answer = {"changed": False, "server": read_server(session), "builds": read_builds(session)}
         with session.transaction(snapshot=True):

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ._errors import AutoscaleError
+from ._errors import AutoscaleError, InvalidSpecError
 from ._waiter import Waiter
 
 
@@ -79,6 +79,19 @@ def run(module: AnsibleModule, work: t.Callable[[AnsibleModule], t.Mapping[str, 
         module.fail_json(msg=str(error), exception=traceback.format_exc(), **error.result)
     else:
         module.exit_json(**result)
+
+
+def check_limits(
+    options: t.Mapping[str, t.Any], limits: t.Mapping[str, tuple[float, float]], *, where: str = ""
+) -> None:
+    """Numbers that are given lie within *limits*: key -> (lowest, highest).
+
+    :param where: what stands before the key in the message, such as ``gates[0].``.
+    :raises InvalidSpecError: names the option, the value and what is allowed.
+    """
+    for key, (low, high) in limits.items():
+        if options[key] is not None and not low <= options[key] <= high:
+            raise InvalidSpecError(f"{where}{key}: value is {options[key]}; allowed: {low} to {high}")
 
 
 def require_library(module: AnsibleModule, name: str, found: bool, exception: str | None = None) -> None:

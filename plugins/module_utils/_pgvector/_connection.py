@@ -17,7 +17,7 @@ import typing as t
 from ansible.module_utils.basic import env_fallback
 
 from .._common._errors import InvalidSpecError
-from .._common._module import ArgumentSpec
+from .._common._module import ArgumentSpec, check_limits
 from .._common._patience import bounded
 from ._driver import dict_row, psycopg
 from ._errors import translate
@@ -25,6 +25,7 @@ from ._errors import translate
 LOCK_TIMEOUT_S = 30
 #: How much longer than the server's own limit an answer may take before the connection is given up.
 SILENCE_S = 20
+LIMITS = {"port": (1, 65535), "connect_timeout": (1, 600), "statement_timeout": (1, 86400)}
 SSL_MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 #: A text form of rows that is the same in every session and on every server.
 _PLAIN_TEXT = {
@@ -81,9 +82,7 @@ class Server:
     def from_params(cls, params: t.Mapping[str, t.Any]) -> Server:
         """Of a module's options. :raises InvalidSpecError: names the option and what is allowed."""
         server = cls(**{field.name: params[field.name] for field in dataclasses.fields(cls)})
-        for key, low, high in (("port", 1, 65535), ("connect_timeout", 1, 600), ("statement_timeout", 1, 86400)):
-            if not low <= params[key] <= high:
-                raise InvalidSpecError(f"{key}: value is {params[key]}; allowed: {low} to {high}")
+        check_limits(params, LIMITS)
         if server.passfile:
             _check_passfile(server.passfile)
         return server

@@ -12,14 +12,13 @@ import json
 import math
 import typing as t
 
-from .._common._errors import InvalidSpecError
 from ._catalog import Table
 from ._connection import Session
 from ._driver import sql
 from ._vectors import DISTANCES, VectorColumn
 
 #: Of a search with an index: setting, lowest, highest.
-SETTINGS = {"ef_search": ("hnsw.ef_search", 1, 1000), "probes": ("ivfflat.probes", 1, 32768)}
+SETTINGS = {"ef_search": "hnsw.ef_search", "probes": "ivfflat.probes"}
 
 
 class Probes:
@@ -52,8 +51,10 @@ class Probes:
         if self.vector is None:
             return []
         answers = []
-        for probe in self._sample(probes, self._order):
-            found = self._nearest(probe["vector"], k + 1, exact=True, stable=True)
+        sampled = self._sample(probes, self._order)
+        self._plan_with(index=False)
+        for probe in sampled:
+            found = self._nearest(probe["vector"], k + 1, stable=True)
             others = _without(found, probe["key"])[:k]
             answers.append(
                 {
@@ -73,16 +74,18 @@ class Probes:
             return None
         self._set(ef_search, probes)
         by_chance = sql.SQL("hashtextextended({key}, 0), {key}").format(key=self._key)
+        sampled = self._sample(sample, by_chance)
+        self._plan_with(index=False)
+        truths = [(probe, self._others(probe, k)) for probe in sampled]
+        self._plan_with(index=True)
         shares = []
-        for probe in self._sample(sample, by_chance):
-            exact = _without(self._nearest(probe["vector"], k + 1, exact=True), probe["key"])[:k]
+        for probe, exact in truths:
             if not exact or any(math.isnan(row["distance"]) for row in exact):
                 continue  # the null vector has no angle
             limit = exact[-1]["distance"]
             limit += 1e-9 * abs(limit) + 1e-12
-            found = _without(self._nearest(probe["vector"], k + 1, exact=False), probe["key"])[:k]
-            shares.append(sum(row["distance"] <= limit for row in found) / len(exact))
-        index = self._index_used(k + 1)
+            shares.append(sum(row["distance"] <= limit for row in self._others(probe, k)) / len(exact))
+        index = self._index_used(sampled[0], k + 1) if sampled else None
         return {
             "recall": round(sum(shares) / len(shares), 4) if shares else None,
             "k": k,
@@ -146,8 +149,12 @@ class Probes:
             order=order,
         )
 
-    def _nearest(self, vector: str, k: int, *, exact: bool, stable: bool = False) -> list[dict[str, t.Any]]:
-        self._plan_with(index=not exact)
+    def _others(self, probe: t.Mapping[str, t.Any], k: int) -> list[dict[str, t.Any]]:
+        """The *k* rows nearest to a stored one, without itself."""
+        return _without(self._nearest(probe["vector"], k + 1), probe["key"])[:k]
+
+    def _nearest(self, vector: str, k: int, *, stable: bool = False) -> list[dict[str, t.Any]]:
+        """By the plan that :meth:`_plan_with` chose last."""
         query = self._search(stable=stable)
         rows = self.session.rows(query, {"vector": vector, "k": k}, what=self._what("search"))
         return [row for row in rows if row["distance"] is not None]
@@ -163,20 +170,16 @@ class Probes:
         self.session.rows(sql.SQL("SELECT '[1]'::{}").format(kind))
         for key, value in (("ef_search", ef_search), ("probes", probes)):
             if value is not None:
-                self.session.rows("SELECT set_config(%s, %s, true)", [SETTINGS[key][0], str(value)], what=f"set {key}")
+                self.session.rows("SELECT set_config(%s, %s, true)", [SETTINGS[key], str(value)], what=f"set {key}")
 
     def _setting(self, key: str) -> int | None:
-        value = self.session.value("SELECT current_setting(%s, true)", [SETTINGS[key][0]])
+        value = self.session.value("SELECT current_setting(%s, true)", [SETTINGS[key]])
         return int(value) if value else None
 
-    def _index_used(self, k: int) -> str | None:
+    def _index_used(self, probe: t.Mapping[str, t.Any], k: int) -> str | None:
         """The index of the search's plan, of pgvector's kind or not at all."""
-        probe = self._sample(1, self._order)
-        if not probe:
-            return None
-        self._plan_with(index=True)
         query = sql.SQL("EXPLAIN (FORMAT JSON) ") + self._search()
-        answer = self.session.value(query, {"vector": probe[0]["vector"], "k": k}, what=self._what("plan a search of"))
+        answer = self.session.value(query, {"vector": probe["vector"], "k": k}, what=self._what("plan a search of"))
         plan = json.loads(answer) if isinstance(answer, str) else answer
         return next(_indexes_of(plan[0]["Plan"]), None)
 
@@ -184,14 +187,6 @@ class Probes:
         return f"{verb} table {self.table.full_name}"
 
 
-def check_limits(options: t.Mapping[str, t.Any], where: str, limits: t.Mapping[str, tuple[int, int]]) -> None:
-    """:raises InvalidSpecError: a number of *options* is out of its limits."""
-    for key, (low, high) in limits.items():
-        if options[key] is not None and not low <= options[key] <= high:
-            raise InvalidSpecError(f"{where}.{key}: value is {options[key]}; allowed: {low} to {high}")
-
-
-# A name that no column has: a bare name is a column first.
 _ROW_HASH = 'hashtextextended((autoscale_row::text) COLLATE "C", 0)'
 
 
