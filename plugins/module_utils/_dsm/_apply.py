@@ -168,17 +168,19 @@ def check_before(objects: Objects, wish: Wish, live: Object | None, *, more: boo
 def converge(objects: Objects, wish: Wish, live: Object | None) -> tuple[Object, bool]:
     """Write until nothing is left to do; the object, and whether it was written.
 
+    :param live: as the caller has checked it.
     :raises ConflictError: somebody else changed it each time.
     """
     wrote = False
-    for _round in range(ROUNDS):
+    for turn in range(ROUNDS):
         if live is None:
             live, wrote = _written(objects, lambda: objects.create(CLUSTER, wish.new()), wish, None)
             continue
         steps = wish.steps(live)
         if not steps:
             return live, wrote
-        check_before(objects, wish, live)
+        if turn:
+            check_before(objects, wish, live)
         body = steps[0]
         live, sent = _written(objects, lambda body=body: objects.replace(CLUSTER, body), wish, len(steps))
         wrote = wrote or sent
