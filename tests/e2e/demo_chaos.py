@@ -168,7 +168,8 @@ class ChaosDemo(Demo):
         if max(vms) > 4:
             self.misses.append(f"{max(vms)} VMs at once, the group's max is 4")
         if min(serving) < 2:
-            self.misses.append(f"{min(serving)} members in service, the group's min is 2")
+            at = self.observer.samples[serving.index(min(serving))]["at"] - self.began
+            self.misses.append(f"{min(serving)} members in service at {at:.1f} s, the group's min is 2")
         done = [
             (event["direction"], event["count_before"], event["count_after"])
             for event in self.observer.events()

@@ -9,6 +9,7 @@ import json
 import shutil
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,7 +173,15 @@ class Lab:
         )  # fmt: skip
         part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.bigip_control_port}/healthz"))
         part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.vip_port}/"))
+        # Members serve before their monitor's first answer; who starts to watch now is to find them available.
+        part.wait_ready(self._members_available)
         self.say(f"lab: virtual server on http://{settings.host}:{settings.vip_port}")
+
+    def _members_available(self) -> bool:
+        """Whether the BIG-IP's monitors have found every member."""
+        with urllib.request.urlopen(f"http://{self.settings.host}:{self.settings.bigip_control_port}/state") as answer:
+            pools = json.load(answer)["pools"]
+        return all(member["availability"] == "available" for pool in pools for member in pool["members"])
 
     def _bigip_config(self) -> dict[str, object]:
         addresses = self.settings.base_members.values()
