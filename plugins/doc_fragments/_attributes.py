@@ -114,3 +114,13 @@ attributes:
     membership:
       - onprem.autoscale.pgvector
 """
+
+    ACTIONGROUP_EPOCH = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.epoch) in C(module_defaults) to set site and stores once.
+    support: full
+    membership:
+      - onprem.autoscale.epoch
+"""

@@ -13,6 +13,11 @@ from ._addresses import free_addresses
 from ._breaker import Breaker
 from ._controls import PROCESSES, Controls
 from ._decision import decide, quarantine_room
+from ._epoch import Claim as EpochClaim
+from ._epoch import Seen as EpochSeen
+from ._epoch import judge as epoch_verdict
+from ._epoch import lacking as epoch_lacking
+from ._epoch import wanted as epoch_wanted
 from ._findings import Finding, Reconciliation
 from ._model_alerts import MODEL_ALERTS
 from ._monitoring import alert_route, alert_rules, scrape_companions, scrape_job
@@ -32,6 +37,8 @@ __all__ = [
     "Breaker",
     "Controls",
     "Cooldowns",
+    "EpochClaim",
+    "EpochSeen",
     "Finding",
     "GroupSpec",
     "Launch",
@@ -44,6 +51,9 @@ __all__ = [
     "alert_rules",
     "choose_victims",
     "decide",
+    "epoch_lacking",
+    "epoch_verdict",
+    "epoch_wanted",
     "free_addresses",
     "member_names",
     "names_unseen",

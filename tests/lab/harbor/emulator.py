@@ -1,0 +1,110 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One Harbor: ``python -m lab.harbor.emulator FOLDER`` reads FOLDER/config.json and writes FOLDER/ready.json."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import hmac
+import json
+import signal
+import ssl
+import sys
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from ..tls import make_tls
+from .control import Control
+from .distribution import Distribution
+from .errors import HarborError, bad
+from .projects import Projects
+from .registries import Registries
+from .replication import Replication
+from .store import Store
+from .worker import Worker, worker
+
+API = "/api/v2.0"
+OPEN = (f"{API}/ping", f"{API}/health", f"{API}/systeminfo")
+ADMIN = (f"{API}/registries", f"{API}/replication")
+MAX_BODY = 256 * 1024 * 1024
+
+
+class Emulator:
+    """One Harbor in *folder*."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+        self.store = Store(folder)
+
+    def app(self, jobs: Worker) -> web.Application:
+        app = web.Application(middlewares=[self._guard], client_max_size=MAX_BODY)
+        for part in (Projects(self.store), Registries(self.store), Replication(self.store, jobs)):
+            app.router.add_routes(
+                [web.RouteDef(row.method, API + row.path, row.handler, row.kwargs) for row in part.routes()]
+            )
+        app.router.add_routes(Distribution(self.store, jobs.pushed).routes())
+        return app
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        try:
+            if request.path not in OPEN:
+                request["user"] = self._user(request)
+                if request.path.startswith(ADMIN) and not request["user"]["admin"]:
+                    raise HarborError("FORBIDDEN", "forbidden")
+            return await handler(request)
+        except HarborError as error:
+            return error.response()
+        except json.JSONDecodeError as error:
+            return bad(f"invalid JSON: {error}").response()
+        except web.HTTPNotFound:
+            return HarborError("NOT_FOUND", f"path {request.path} was not found").response()
+
+    def _user(self, request: web.Request) -> dict[str, Any]:
+        scheme, _space, value = request.headers.get("Authorization", "").partition(" ")
+        with contextlib.suppress(binascii.Error, UnicodeDecodeError):
+            name, _colon, password = base64.b64decode(value, validate=True).decode().partition(":")
+            user = self.config["users"].get(name)
+            right = (user or {}).get("password", "").encode()
+            if scheme == "Basic" and hmac.compare_digest(right, password.encode()) and user:
+                return {"name": name, "admin": user["admin"]}
+        raise HarborError("UNAUTHORIZED", "unauthorized")
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        ended = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        tls = make_tls(self.folder / "tls")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(tls["cert"], tls["key"])
+        async with contextlib.AsyncExitStack() as stack:
+            jobs = await stack.enter_async_context(worker(self.store))
+            port, control_port = self.config["port"], self.config["control_port"]
+            control = await self._listen(stack, Control(self.store, jobs).app(), control_port)
+            url = await self._listen(stack, self.app(jobs), port, context)
+            ready = self.folder / "ready.new"
+            ready.write_text(json.dumps({"url": url, "control": control}))
+            ready.rename(self.folder / "ready.json")
+            await ended.wait()
+
+    async def _listen(
+        self, stack: contextlib.AsyncExitStack, app: web.Application, port: int, tls: ssl.SSLContext | None = None
+    ) -> str:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        host = self.config["host"]
+        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+        return f"{'https' if tls else 'http'}://{host}:{port}"
+
+
+if __name__ == "__main__":
+    asyncio.run(Emulator(Path(sys.argv[1])).run())
