@@ -15,6 +15,8 @@ import typing as t
 #: The mark of everything that a drill makes, and the beginning of its names.
 MARK = "drill"
 _LONGEST = 63  # of a host name
+_STREAM = ("name", "pid", "state", "sync_state")  # as long as the process that sends is the same one, nothing was cut
+_LAG = 16 * 1024 * 1024  # a segment of log
 
 Spec = t.Mapping[str, t.Any]
 
@@ -54,6 +56,31 @@ def drill_members(plan: t.Mapping[str, t.Any], groups: t.Sequence[str], run: str
             name = f"{MARK}-{group}"[: _LONGEST - len(end)].rstrip("-") + end
             rows.append({"group": group, "name": name, "address": str(next(pool))})
     return rows
+
+
+def drill_differences(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any]) -> list[str]:
+    """What of production is not as it was: who follows which store, and which sites the GSLB sends traffic to.
+
+    A lag moves with the load; it counts from where log that nobody has replayed piles up.
+    """
+    said = []
+    for store, old in before["streams"].items():
+        new = {row["slot"]: row for row in after["streams"].get(store) or []}
+        for row in old:
+            now = new.get(row["slot"]) or {}
+            changed = [f"{key} was {row[key]}, is {now.get(key)}" for key in _STREAM if row[key] != now.get(key)]
+            if changed:
+                said.append(f"Replication of {store} by slot {row['slot']}: {', '.join(changed)}.")
+            elif (now.get("lag_bytes") or 0) > max(row["lag_bytes"] or 0, _LAG):
+                said.append(f"Replication of {store} by slot {row['slot']} is {now['lag_bytes']} bytes behind.")
+        gained = sorted(set(new) - {row["slot"] for row in old})
+        said += [f"Store {store} has a new slot {slot}." for slot in gained]
+    for site, old in before["gslb"].items():
+        now = after["gslb"].get(site) or {}
+        for key in ("reached", "on"):
+            if old.get(key) != now.get(key):
+                said.append(f"GSLB at {site}: {key} was {old.get(key)}, is {now.get(key)}.")
+    return said
 
 
 class _Range:

@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._planning._recovery_drill import (
+    drill_differences,
     drill_members,
     drill_refusals,
 )
@@ -79,3 +80,34 @@ def test_members_have_names_and_addresses_of_their_own() -> None:
     assert rows[0]["name"] == "drill-web-drill-20261122t195302z-1-1"
     assert len({row["name"] for row in rows}) == 4
     assert all(len(row["name"]) <= 63 for row in rows)
+
+
+ROW = {"slot": "onprem_b", "pid": 7, "name": "b", "state": "streaming", "sync_state": "sync", "lag_bytes": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, ""),
+        ({"lag_bytes": 4096}, ""),
+        ({"lag_bytes": 1 << 30}, "1073741824 bytes behind"),
+        ({"pid": 8}, "pid was 7, is 8"),
+        ({"state": None, "pid": None}, "state was streaming, is None"),
+        ({"sync_state": "async"}, "sync_state was sync, is async"),
+        ({"slot": "onprem_c"}, "name was b, is None"),
+    ],
+)
+def test_a_stream_that_was_cut_or_piles_up_is_told(change: dict[str, t.Any], words: str) -> None:
+    gslb = {"a": {"reached": True, "on": ["a"]}}
+    before = {"streams": {"docs": [ROW]}, "gslb": gslb}
+    said = drill_differences(before, {"streams": {"docs": [{**ROW, **change}]}, "gslb": gslb})
+    assert (words in said[0]) if words else said == []
+
+
+def test_a_gslb_that_sends_traffic_elsewhere_is_told() -> None:
+    before = {"streams": {}, "gslb": {"a": {"reached": True, "on": ["a"]}, "b": {"reached": True, "on": ["a"]}}}
+    after = {"streams": {}, "gslb": {"a": {"reached": False, "on": []}, "b": {"reached": True, "on": ["a"]}}}
+    assert drill_differences(before, after) == [
+        "GSLB at a: reached was True, is False.",
+        "GSLB at a: on was ['a'], is [].",
+    ]
