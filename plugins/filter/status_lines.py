@@ -101,7 +101,7 @@ def _epoch(scope: str, epochs: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
 
 
 def status_lines(group: t.Mapping[str, t.Any], epochs: t.Iterable[t.Mapping[str, t.Any]] = ()) -> list[str]:
-    """A head line, which site may act, what holds the group back, one line a member, one line an event, the last cold start."""
+    """A head line, which site may act, what holds the group back, a line each member and event, the last cold start."""
     spec, lock = group.get("spec") or {}, group.get("lock")
     size = spec.get("size") or {}
     bounds = f", min {size['min']}, max {size['max']}" if size else ""
