@@ -114,3 +114,23 @@ attributes:
     membership:
       - onprem.autoscale.pgvector
 """
+
+    ACTIONGROUP_EPOCH = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.epoch) in C(module_defaults) to set site and stores once.
+    support: full
+    membership:
+      - onprem.autoscale.epoch
+"""
+
+    ACTIONGROUP_RECOVERY = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.recovery) in C(module_defaults) to set directory and plan once.
+    support: full
+    membership:
+      - onprem.autoscale.recovery
+"""

@@ -133,7 +133,9 @@ class Signal(_Row):
     :param source: ``alert``, ``schedule``, ``person`` or ``sweep``.
     :param count: members to add or remove instead of the group's step; at least 1.
     :param ignore_cooldown: act although the direction rests.
-    :raises InvalidSpecError: for a direction, source or count that does not exist.
+    :param minimum: stands in for the group's minimum while it shrinks, so that a standby site can go below it; only a
+        person may say so.
+    :raises InvalidSpecError: for a direction, source, count or minimum that does not exist.
     """
 
     direction: str
@@ -141,6 +143,7 @@ class Signal(_Row):
     reason: str = ""
     count: int | None = None
     ignore_cooldown: bool = False
+    minimum: int | None = None
 
     def __post_init__(self) -> None:
         for field, allowed in (("direction", DIRECTIONS), ("source", SOURCES)):
@@ -151,6 +154,20 @@ class Signal(_Row):
             isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1
         ):
             raise InvalidSpecError(f"signal.count: value is {self.count!r}; allowed: a whole number from 1 on, or null")
+        if self.minimum is None:
+            return
+        if isinstance(self.minimum, bool) or not isinstance(self.minimum, int) or self.minimum < 0:
+            allowed = "a whole number from 0 on, or null"
+            raise InvalidSpecError(f"signal.minimum: value is {self.minimum!r}; allowed: {allowed}")
+        if (self.source, self.direction) != ("person", IN):
+            raise InvalidSpecError(
+                f"signal.minimum: value is {self.minimum!r} with source {self.source} and direction {self.direction}; "
+                "allowed: null, as only a person may shrink a group below its minimum"
+            )
+
+    def floor(self, minimum: int) -> int:
+        """How many members a scale-in leaves in service, where the group says *minimum*."""
+        return minimum if self.minimum is None else self.minimum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,8 +197,8 @@ class Plan(_Row):
     """What to do, and why or why not.
 
     :param verdict: ``act`` or ``refuse``.
-    :param code: scale_out, scale_in, at_max, at_min, breaker_open, cooldown, disabled, no_victim, suspended or
-        unknown_state.
+    :param code: scale_out, scale_in, at_max, at_min, breaker_open, cooldown, disabled, no_victim, not_holder,
+        suspended or unknown_state.
     :param reason: one sentence for people.
     :param count: members to make or to remove; 0 for a refusal.
     :param size_before: the count that the decision was made on (A5); None when it is unknown.
@@ -189,6 +206,7 @@ class Plan(_Row):
     :param cooldown_until: set only when this refusal itself starts a cooldown (at_max, at_min).
     :param evictions: quarantined members whose VMs are deleted before the launches, as these need their room.
     :param quarantine: VMs of this plan that may be kept for diagnosis when they fail; further ones are deleted.
+    :param minimum: that of the signal, for when the action is carried on; None: the group's.
     """
 
     verdict: str
@@ -203,6 +221,7 @@ class Plan(_Row):
     cooldown_until: float | None = None
     evictions: tuple[Member, ...] = ()
     quarantine: int = 0
+    minimum: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "launches", _rows(Launch, self.launches))
