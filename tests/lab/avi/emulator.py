@@ -83,7 +83,7 @@ class Emulator:
         self.probes = Probes(scale, targets)
         self.answers = Answers(self.probes.up)
         self.federation = Federation(config["name"], self.store, config["peers"], self._apply, max(0.2, 5 * scale))
-        self.dns = DnsServer(self._lookup, ("127.0.0.1", config["dns_port"]))
+        self.dns = DnsServer(self._lookup, (config["dns_host"], config["dns_port"]))
         self.requests: dict[str, int] = {}
         self._runners: list[web.AppRunner] = []
         self._watch: asyncio.Task[None] | None = None

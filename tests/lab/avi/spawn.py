@@ -34,6 +34,8 @@ class Avi:
     :param scale: factor on the times of monitors (1 = as on the product); the sites talk every 5 s times this.
     :param tls: what ``lab.tls.make_tls`` returned, to be trusted by those who trust it; else one of its own.
     :param targets: address of a member -> address and port that are asked in its place.
+    :param ports: ``port``, ``control_port`` and ``dns_port``; free ones, kept from then on, where none is given.
+    :param dns_host: the address that its DNS has.
     :param environment: of the process, beside this one's.
     """
 
@@ -48,6 +50,8 @@ class Avi:
         enable_config_by_members: bool = False,
         tls: Mapping[str, Path] | None = None,
         targets: Mapping[str, tuple[str, int]] | None = None,
+        ports: Mapping[str, int] | None = None,
+        dns_host: str = "127.0.0.1",
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
@@ -57,6 +61,8 @@ class Avi:
             "scale": scale,
             "enable_config_by_members": enable_config_by_members,
             "targets": {key: list(value) for key, value in (targets or {}).items()},
+            "dns_host": dns_host,
+            **(ports or {}),
         }
         self._password = password
         self._tls = tls
@@ -145,7 +151,7 @@ class Avi:
             "users": {user["name"]: user["password"] for user in config["users"]},
             "ca": config["ca"],
             "control": f"http://127.0.0.1:{config['control_port']}",
-            "dns": {"address": "127.0.0.1", "port": config["dns_port"]},
+            "dns": {"address": config["dns_host"], "port": config["dns_port"]},
         }
 
     def call(self, method: str, path: str, body: Any = None, timeout: float = 10) -> Any:

@@ -15,9 +15,10 @@ from ..settings import MAX_INDEX, REPO, SUBNET, Settings
 
 INDEX = 8
 NAMES = ("a", "b")
+DNS_PORT = 5353  # at addresses of each site's own
 INVENTORY = REPO / "inventories" / "lab-sites"
 SCOPE = "shop"  # of the epoch: one for the group, whichever plan moves it
-SERVICE = "www.shop.example"
+SERVICES = {"shop": "www.shop.example", "pilot": "pilot.shop.example"}  # by the job that asks for it by its name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +31,10 @@ class SiteSettings(Settings):
     blackbox_port: int = 19115
     proxy_port: int = 19116
     harbor_port: int = 19280
+    harbor_control_port: int = 19281
     avi_port: int = 19445
-    pais_port: int = 19281
+    avi_control_port: int = 19446
+    pais_port: int = 19282
 
     @property
     def vip(self) -> str:

@@ -12,17 +12,18 @@ from typing import Any
 
 import yaml
 
+from ..avi.spawn import Avi
 from ..debs import binary
 from ..dsm.spawn import Dsm
+from ..harbor.spawn import Harbor
 from ..postgres import Postgres
 from ..process import answers
 from ..settings import REPO
 from ..supervisor import Lab
 from .marks import kill, marked, processes
-from .settings import SERVICE, SiteSettings
+from .settings import DNS_PORT, SERVICES, SiteSettings
 
 PROBE_S = 0.25  # how often the service is asked by its name
-JOB = "shop"
 BLACKBOX = {
     "modules": {
         "service": {
@@ -49,12 +50,23 @@ class Site(Lab):
         super().__init__(settings, lambda text: print(text.replace("lab:", f"site {settings.site}:"), flush=True))
         self.resolvers = resolvers
         self.dsm = Dsm(settings.folder / "dsm", name=f"site-{settings.site}")
+        ports = {"port": settings.avi_port, "control_port": settings.avi_control_port, "dns_port": DNS_PORT}
+        # The other site leads the federation, and may be dead: each may be asked to change it.
+        self.avi = Avi(
+            settings.folder / "avi",
+            settings.site,
+            scale=0.05,
+            enable_config_by_members=True,
+            ports=ports,
+            dns_host=settings.address(54),
+        )
+        self.harbor = Harbor(
+            settings.folder / "harbor", port=settings.harbor_port, control_port=settings.harbor_control_port
+        )
         self.ledger = Postgres(settings.folder / "postgres", port=settings.ledger_port)
 
     def up(self, *, fresh: bool = True) -> dict[str, Any]:
         """Start it; the row of sites.json."""
-        if fresh:
-            self.remove()
         with marked(self.settings.mark):
             row = super().up(fresh=fresh)
             self._start_extras(fresh)
@@ -65,6 +77,8 @@ class Site(Lab):
         """Stop it; the data stay."""
         for name in ("blackbox", "proxy"):
             self.part(name).stop()
+        self.avi.down()
+        self.harbor.down()
         self.dsm.down()
         if self.ledger.running():
             self.ledger.stop()
@@ -91,6 +105,10 @@ class Site(Lab):
         self.say(f"lab: ledger on port {self.ledger.port}")
         self.dsm.up()
         self.say(f"lab: DSM on {self.dsm.row['url']}")
+        self.avi.up()
+        self.say(f"lab: Avi on {self.avi.row['url']}")
+        self.harbor.up()
+        self.say(f"lab: Harbor on {self.harbor.row['url']}")
         self._start_proxy()
         self._start_blackbox()
 
@@ -125,30 +143,30 @@ class Site(Lab):
             return written.read_text()
         config = yaml.safe_load(super()._prometheus_config())
         port = self.settings.vip.rpartition(":")[2]
-        config["scrape_configs"].append(
-            {
-                "job_name": JOB,
-                "scrape_interval": f"{int(PROBE_S * 1000)}ms",
-                "scrape_timeout": f"{int(PROBE_S * 1000)}ms",
-                "metrics_path": "/probe",
-                "params": {"module": ["service"]},
-                "static_configs": [{"targets": [f"http://{SERVICE}:{port}/health"]}],
-                "relabel_configs": [
-                    {"source_labels": ["__address__"], "target_label": "__param_target"},
-                    {"source_labels": ["__param_target"], "target_label": "instance"},
-                    {
-                        "target_label": "__address__",
-                        "replacement": f"{self.settings.host}:{self.settings.blackbox_port}",
-                    },
-                ],
-            }
-        )
+        config["scrape_configs"] += [self._probe(job, name, port) for job, name in SERVICES.items()]
         return yaml.safe_dump(config, sort_keys=False)
+
+    def _probe(self, job: str, name: str, port: str) -> dict[str, Any]:
+        """The service as a client finds it, several times a second."""
+        exporter = f"{self.settings.host}:{self.settings.blackbox_port}"
+        return {
+            "job_name": job,
+            "scrape_interval": f"{int(PROBE_S * 1000)}ms",
+            "scrape_timeout": f"{int(PROBE_S * 1000)}ms",
+            "metrics_path": "/probe",
+            "params": {"module": ["service"]},
+            "static_configs": [{"targets": [f"http://{name}:{port}/health"]}],
+            "relabel_configs": [
+                {"source_labels": ["__address__"], "target_label": "__param_target"},
+                {"source_labels": ["__param_target"], "target_label": "instance"},
+                {"target_label": "__address__", "replacement": exporter},
+            ],
+        }
 
     def _row(self) -> dict[str, Any]:
         settings = self.settings
         dsm = self.dsm.row
-        user = dsm["users"]["user"]
+        user, avi, harbor = dsm["users"]["user"], self.avi.row, self.harbor.row
         return {
             "site": settings.site,
             "mark": settings.mark,
@@ -161,6 +179,10 @@ class Site(Lab):
                 "ca_path": dsm["ca"],
                 "namespace": dsm["namespace"],
             },
+            "avi": {**{key: avi[key] for key in ("hostname", "port", "username", "password")}, "ca_path": avi["ca"]},
+            "avi_control": avi["control"],
+            "harbor": {**{key: harbor[key] for key in ("url", "username", "password")}, "ca_path": harbor["ca"]},
+            "harbor_control": harbor["control"],
             "dsm_control": dsm["control"],
             "dsm_kubeconfig": dsm["kubeconfig"],
             "log": str(settings.logs),

@@ -12,14 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..avi.spawn import join
 from ..pgserver import write_private
 from ..postgres import Postgres
 from ..process import LabError
 from ..settings import REPO
-from .settings import NAMES, SitesSettings
+from .seed import avi_service
+from .settings import DNS_PORT, NAMES, SitesSettings
 from .site import Site
-
-DNS_PORT = 5353
 
 
 class Sites:
@@ -28,7 +28,7 @@ class Sites:
     def __init__(self, settings: SitesSettings | None = None) -> None:
         self.settings = settings or SitesSettings.from_environment()
         # Clients know the DNS of both sites, as any of them may be dead.
-        resolvers = [(site.address(53), DNS_PORT) for site in self.settings.sites.values()]
+        resolvers = [(site.address(last), DNS_PORT) for last in (53, 54) for site in self.settings.sites.values()]
         self.sites = {name: Site(site, resolvers) for name, site in self.settings.sites.items()}
         self.resolvers = resolvers
         self.witness = Postgres(self.settings.folder / "witness", port=self.settings.witness_port)
@@ -51,10 +51,14 @@ class Sites:
         self.witness.remove()
         self.settings.folder.mkdir(parents=True, exist_ok=True)
         self.settings.write_plans()
+        for site in self.sites.values():
+            site.remove()
+        join([site.avi for site in self.sites.values()], NAMES[0])
         try:
             self.witness.start()
             self.witness.create_database("ledger")
             self._start(NAMES, fresh=True)
+            self._seed()
         except BaseException:
             self.down()
             raise
@@ -71,11 +75,10 @@ class Sites:
             self.witness.stop()
 
     def remove(self) -> None:
-        """Stop everything and delete its data, not its logs."""
+        """Stop everything and delete its data."""
         self.down()
         for site in self.sites.values():
-            site.dsm.remove()
-            site.ledger.remove()
+            site.remove()
         self.witness.remove()
 
     def kill(self, name: str) -> int:
@@ -110,6 +113,12 @@ class Sites:
         site = self.site(name)
         row = site.up(fresh=fresh)
         write_private(site.settings.folder / "site.json", json.dumps(row, indent=2))
+
+    def _seed(self) -> None:
+        """What people have made: the service in Avi's GSLB, and a model."""
+        first = self.sites[NAMES[0]]
+        avi_service(first.avi, {name: site.settings.address(100) for name, site in self.sites.items()})
+        first.harbor.seed("models/shop-reranker", "1.0", "weights of the shop's model")
 
     def _describe(self) -> dict[str, Any]:
         rows = {name: json.loads((site.settings.folder / "site.json").read_text()) for name, site in self.sites.items()}
