@@ -124,3 +124,13 @@ attributes:
     membership:
       - onprem.autoscale.epoch
 """
+
+    ACTIONGROUP_RECOVERY = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.recovery) in C(module_defaults) to set directory and plan once.
+    support: full
+    membership:
+      - onprem.autoscale.recovery
+"""

@@ -24,6 +24,9 @@ from ._monitoring import alert_route, alert_rules, scrape_companions, scrape_job
 from ._names import member_names
 from ._observe import observe
 from ._reconcile import reconcile
+from ._recovery import RecoveryPlan, parse_plan
+from ._recovery_schema import SCHEMA as RECOVERY_SCHEMA
+from ._recovery_steps import steps_of
 from ._schema import SCHEMA
 from ._spec import GroupSpec, parse_spec
 from ._state import Cooldowns, Launch, Member, Observed, Plan, Signal
@@ -33,6 +36,7 @@ from ._victims import choose_victims
 __all__ = [
     "MODEL_ALERTS",
     "PROCESSES",
+    "RECOVERY_SCHEMA",
     "SCHEMA",
     "Breaker",
     "Controls",
@@ -46,6 +50,7 @@ __all__ = [
     "Observed",
     "Plan",
     "Reconciliation",
+    "RecoveryPlan",
     "Signal",
     "alert_route",
     "alert_rules",
@@ -58,9 +63,11 @@ __all__ = [
     "member_names",
     "names_unseen",
     "observe",
+    "parse_plan",
     "parse_spec",
     "quarantine_room",
     "reconcile",
     "scrape_companions",
     "scrape_job",
+    "steps_of",
 ]
