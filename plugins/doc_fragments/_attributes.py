@@ -133,6 +133,8 @@ attributes:
     support: full
     membership:
       - onprem.autoscale.recovery
+"""
+
     ACTIONGROUP_HARBOR = r"""
 options: {}
 attributes:
