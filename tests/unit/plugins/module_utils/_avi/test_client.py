@@ -164,6 +164,17 @@ def test_a_follower_knows_its_leader(runtime: Any, reached: bool | None) -> None
     assert (found.local, found.leader_address, found.by_members, found.leader_change) == ("b", "192.0.2.0", True, False)
 
 
+def test_a_user_who_may_not_see_the_cluster_is_not_stopped() -> None:
+    controller, said = talk(
+        Turn("GET", "/api/gslb", json=gslb()),
+        Turn("GET", "/api/cluster", status=403, json={"error": "no"}),
+        Turn("GET", "/api/gslb/gslb-1/runtime", json={}),
+    )
+    with controller:
+        assert read_federation(controller).row() == {"name": "a", "reached": None, "is_local": None}
+    said.finish()
+
+
 def test_a_controller_without_gslb_is_named() -> None:
     controller, said = talk(Turn("GET", "/api/gslb", json={"count": 0, "results": []}))
     with controller, pytest.raises(NotFoundError, match=r"GSLB is not set up on https://avi\.example"):
