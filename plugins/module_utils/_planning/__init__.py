@@ -25,6 +25,8 @@ from ._names import member_names
 from ._observe import observe
 from ._reconcile import reconcile
 from ._recovery import RecoveryPlan, parse_plan
+from ._recovery_readiness import Readiness, readiness
+from ._recovery_safety import Breach, safety, verdict
 from ._recovery_schema import SCHEMA as RECOVERY_SCHEMA
 from ._recovery_steps import steps_of
 from ._schema import SCHEMA
@@ -38,6 +40,7 @@ __all__ = [
     "PROCESSES",
     "RECOVERY_SCHEMA",
     "SCHEMA",
+    "Breach",
     "Breaker",
     "Controls",
     "Cooldowns",
@@ -49,6 +52,7 @@ __all__ = [
     "Member",
     "Observed",
     "Plan",
+    "Readiness",
     "Reconciliation",
     "RecoveryPlan",
     "Signal",
@@ -66,8 +70,11 @@ __all__ = [
     "parse_plan",
     "parse_spec",
     "quarantine_room",
+    "readiness",
     "reconcile",
+    "safety",
     "scrape_companions",
     "scrape_job",
     "steps_of",
+    "verdict",
 ]
