@@ -134,3 +134,23 @@ attributes:
     membership:
       - onprem.autoscale.recovery
 """
+
+    ACTIONGROUP_HARBOR = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.harbor) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.harbor
+"""
+
+    ACTIONGROUP_PAIS = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.pais) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.pais
+"""

@@ -59,7 +59,11 @@ class Emulator:
                 request["user"] = self._user(request)
                 if request.path.startswith(ADMIN) and not request["user"]["admin"]:
                     raise HarborError("FORBIDDEN", "forbidden")
-            return await handler(request)
+                if "sid" in request.cookies and request.method not in ("GET", "HEAD"):
+                    raise HarborError("FORBIDDEN", "CSRF token not found in request")
+            answer = await handler(request)
+            answer.set_cookie("sid", "lab", httponly=True)  # a client that sends it back is taken for a browser
+            return answer
         except HarborError as error:
             return error.response()
         except json.JSONDecodeError as error:

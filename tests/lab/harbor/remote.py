@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import aiohttp
 
+from .errors import HarborError
 from .store import Store
 
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
@@ -55,7 +56,7 @@ class Local:
     async def digest(self, repository: str, reference: str) -> str | None:
         try:
             return self._store.artifact(repository, reference)["digest"]
-        except Exception:
+        except HarborError:
             return None
 
     async def has_blob(self, _repository: str, digest: str) -> bool:

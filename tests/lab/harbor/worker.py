@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from .errors import HarborError
 from .filters import choose, destination
 from .remote import Local, Remote, RemoteError, remote
 from .store import NEVER, Store, now
@@ -91,7 +92,7 @@ class Worker:
             self._end(execution, "Failed" if "Failed" in states else "Succeed")
         except RemoteError as error:
             self._end(execution, "Failed", f"failed to prepare the replication: {error}")
-        except ValueError as error:
+        except (HarborError, ValueError) as error:
             self._end(execution, "Failed", str(error))
         except asyncio.CancelledError:
             for row in self.tasks(execution["id"]):
@@ -122,7 +123,7 @@ class Worker:
             try:
                 for artifact in row["artifacts"]:
                     await self._copy(task, policy, row["name"], artifact, name, source, target)
-            except (RemoteError, OSError) as error:
+            except (RemoteError, HarborError, OSError) as error:
                 self._log(task, "ERROR", str(error))
                 self._end(task, "Failed", str(error))
             else:
