@@ -73,7 +73,9 @@ class DrDemo:
         with self.step("two sites"):
             self.kit.up()
         with self.step("stores, replication, monitoring, epoch"):
-            self.kit.prepare(("demo",) * ("warm" in self.plans or "active" in self.plans) + ("notes",) * ("pilot" in self.plans))
+            self.kit.prepare(
+                ("demo",) * ("warm" in self.plans or "active" in self.plans) + ("notes",) * ("pilot" in self.plans)
+            )
         for plan in self.plans:
             self.pattern(plan)
 
@@ -81,7 +83,7 @@ class DrDemo:
         """Load and checker run; the primary site dies; the other one takes over; and back."""
         if plan == "active":
             with self.step("active: both sites serve"):
-                self.kit.playbook("scale_out", "b", group="web", autoscale_site="a", autoscale_dry_run=False)
+                self.kit.playbook("scale_out", "b", group="web", autoscale_site="a")
                 gslb_member(self.kit.row("a"), "b", True)
         with self.kit.users(plan) as users:
             users.checker.wait_more("a", 20)

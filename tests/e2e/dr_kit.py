@@ -14,10 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.onprem.autoscale.plugins.filter.recovery_plan import recovery_plan
 from lab.process import LabError, Part
 from lab.settings import REPO
 from lab.sites.checker import Checker
@@ -152,8 +153,29 @@ class DrKit:
             site,
         )
 
+    def record_outside(self, plan: str, run: str, outside: dict[str, Any]) -> None:
+        """What was measured goes into the run's report."""
+        text = (self.lab.settings.folder / "recovery_plans" / f"{plan}.yml").read_text()
+        arguments = {
+            "directory": str(self.records),
+            "plan": recovery_plan(text, origin=f"{plan}.yml"),
+            "state": "observed",
+            "run": run,
+            "outside": outside,
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "ansible_collections.onprem.autoscale.plugins.modules.recovery_record"],
+            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        if done.returncode:
+            raise LabError(f"recovery_record: {done.stdout}{done.stderr}")
+
     # ---- what people prepare -----------------------------------------------------------------------------------------
-    def prepare(self, stores: Sequence[str] = ("demo", "notes")) -> None:
+    def prepare(self, stores: Collection[str] = ("demo", "notes")) -> None:
         """The stores at site a, `demo` followed by site b; the group's monitoring; the first grant of the epoch."""
 
         def databases() -> None:
