@@ -39,6 +39,7 @@ class ActionModule(LedgerAction):
                 "count": {"type": "int"},
                 "ignore_cooldown": {"type": "bool", "default": False},
                 "minimum": {"type": "int"},
+                "maximum": {"type": "int"},
             },
         },
         "name": {"type": "str", "aliases": ["action"]},

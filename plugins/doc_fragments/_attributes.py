@@ -154,3 +154,13 @@ attributes:
     membership:
       - onprem.autoscale.pais
 """
+
+    ACTIONGROUP_AVI = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.avi) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.avi
+"""

@@ -59,6 +59,13 @@ options:
           - It holds for this action. A reconcile restores the group's own minimum wherever it may act.
         type: int
         version_added: 0.3.0
+      maximum:
+        description:
+          - Members at which a scale-out ends, where the group's C(size.max) is not lower, so that it may be asked for
+            a size and not for a number of members. A group that has them is refused with V(at_max), which starts no
+            cooldown. Only for O(signal.direction=out) and O(signal.source=person).
+        type: int
+        version_added: 0.3.0
   name:
     description:
       - Name of the running action, as M(onprem.autoscale.scaling_action) returned it. Its stored start time is the

@@ -97,16 +97,18 @@ def decide(
 
     wanted = signal.count or (spec.size.step_out if signal.direction == OUT else spec.size.step_in)
     evictions: tuple[Member, ...] = ()
-    low = signal.floor(spec.size.min)
+    low, high = signal.floor(spec.size.min), signal.ceiling(spec.size.max)
     room = size - low
     if signal.direction == OUT:
         wanted = wanted if permit is None else min(wanted, permit)
-        evictions = () if TERMINATE in controls.suspended else _evictions(spec, observed, wanted)
-        room = _room(spec, observed, len(evictions))
+        evictions = () if TERMINATE in controls.suspended else _evictions(high, observed, wanted)
+        room = _room(high, observed, len(evictions))
     if room <= 0:
-        code, bound = ("at_max", spec.size.max) if signal.direction == OUT else ("at_min", low)
+        code, bound = ("at_max", high) if signal.direction == OUT else ("at_min", low)
         counted = ", ".join(f"{number} {_SOURCES[name]}" for name, number in numbers.items())
-        rest = None if resting else now + spec.cooldown.of(signal.direction)
+        # Where a person said to stop is no bound of the group, which may go on at once.
+        said = (low, high) != (spec.size.min, spec.size.max)
+        rest = None if resting or said else now + spec.cooldown.of(signal.direction)
         return refuse(code, f"size is {size} and the bound is {bound} ({counted})", rest)
 
     if signal.direction == OUT:
@@ -117,16 +119,16 @@ def decide(
     return _shrink(observed, signal, size, victims)
 
 
-def _room(spec: GroupSpec, observed: Observed, evicted: int) -> int:
-    """Members that fit (A5) once *evicted* VMs are gone. A deleted VM lowers only what is owned."""
-    return spec.size.max - max(t.cast(int, observed.registered), t.cast(int, observed.owned) - evicted)
+def _room(high: int, observed: Observed, evicted: int) -> int:
+    """Members that fit (A5) below *high* once *evicted* VMs are gone. A deleted VM lowers only what is owned."""
+    return high - max(t.cast(int, observed.registered), t.cast(int, observed.owned) - evicted)
 
 
-def _evictions(spec: GroupSpec, observed: Observed, wanted: int) -> tuple[Member, ...]:
+def _evictions(high: int, observed: Observed, wanted: int) -> tuple[Member, ...]:
     """The fewest quarantined members, oldest first, that give *wanted* launches as much room as they can."""
     oldest = oldest_quarantined(observed.members)
-    count = max(range(len(oldest) + 1), key=lambda evicted: (min(wanted, _room(spec, observed, evicted)), -evicted))
-    return tuple(oldest[:count]) if _room(spec, observed, count) > 0 else ()
+    count = max(range(len(oldest) + 1), key=lambda evicted: (min(wanted, _room(high, observed, evicted)), -evicted))
+    return tuple(oldest[:count]) if _room(high, observed, count) > 0 else ()
 
 
 def quarantine_room(spec: GroupSpec, members: t.Iterable[Member], leaving: t.Collection[str]) -> int:
@@ -149,7 +151,7 @@ def _grow(
     spec: GroupSpec, observed: Observed, signal: Signal, now: float, count: int, evictions: tuple[Member, ...]
 ) -> Plan:
     names = unused_names(spec.vm.prefix, now, count, {member.name for member in observed.members})
-    before, after = (spec.size.max - _room(spec, observed, evicted) for evicted in (0, len(evictions)))
+    before, after = (-_room(0, observed, evicted) for evicted in (0, len(evictions)))
     gone = [member.name for member in evictions]
     text = f"{before} to {after + count} members, asked for by {signal.source}"
     if gone:

@@ -135,7 +135,8 @@ class Signal(_Row):
     :param ignore_cooldown: act although the direction rests.
     :param minimum: stands in for the group's minimum while it shrinks, so that a standby site can go below it; only a
         person may say so.
-    :raises InvalidSpecError: for a direction, source, count or minimum that does not exist.
+    :param maximum: a growth ends there, where the group's own maximum is not lower; only a person may say so.
+    :raises InvalidSpecError: for a direction, source, count, minimum or maximum that does not exist.
     """
 
     direction: str
@@ -144,6 +145,7 @@ class Signal(_Row):
     count: int | None = None
     ignore_cooldown: bool = False
     minimum: int | None = None
+    maximum: int | None = None
 
     def __post_init__(self) -> None:
         for field, allowed in (("direction", DIRECTIONS), ("source", SOURCES)):
@@ -154,20 +156,27 @@ class Signal(_Row):
             isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1
         ):
             raise InvalidSpecError(f"signal.count: value is {self.count!r}; allowed: a whole number from 1 on, or null")
-        if self.minimum is None:
-            return
-        if isinstance(self.minimum, bool) or not isinstance(self.minimum, int) or self.minimum < 0:
-            allowed = "a whole number from 0 on, or null"
-            raise InvalidSpecError(f"signal.minimum: value is {self.minimum!r}; allowed: {allowed}")
-        if (self.source, self.direction) != ("person", IN):
-            raise InvalidSpecError(
-                f"signal.minimum: value is {self.minimum!r} with source {self.source} and direction {self.direction}; "
-                "allowed: null, as only a person may shrink a group below its minimum"
-            )
+        for field, direction in (("minimum", IN), ("maximum", OUT)):
+            value = getattr(self, field)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise InvalidSpecError(
+                    f"signal.{field}: value is {value!r}; allowed: a whole number from 0 on, or null"
+                )
+            if (self.source, self.direction) != ("person", direction):
+                raise InvalidSpecError(
+                    f"signal.{field}: value is {value!r} with source {self.source} and direction {self.direction}; "
+                    f"allowed: null, as only a person may say where a scale-{direction} ends"
+                )
 
     def floor(self, minimum: int) -> int:
         """How many members a scale-in leaves in service, where the group says *minimum*."""
         return minimum if self.minimum is None else self.minimum
+
+    def ceiling(self, maximum: int) -> int:
+        """How many members a scale-out may lead to, where the group says *maximum*."""
+        return maximum if self.maximum is None else min(maximum, self.maximum)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,14 +6,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from avi.sdk.avi_api import ApiSession
 
 from ..avi.spawn import Avi
 from ..process import LabError
-from .settings import SERVICES
+from .settings import DNS_PORT, SERVICES, SitesSettings
 
-TTL = 2
+TTL = 1
+
+
+def gtm_config(settings: SitesSettings, site: str) -> dict[str, Any]:
+    """BIG-IP DNS of a site: the first site alone is enabled; a sync group of the two."""
+    sites = settings.sites
+    monitor = {
+        "name": "shop-health",
+        "type": "http",
+        "send": "GET /health HTTP/1.0\\r\\n\\r\\n",
+        "recv": "200",
+        "interval": 1,
+        "timeout": 3,
+        "probeTimeout": 1,
+    }
+    servers = []
+    for name, one in sites.items():
+        virtual = {"name": "shop-vip", "destination": one.vip, "monitor": "/Common/shop-health"}
+        servers.append(
+            {
+                "name": f"site-{name}",
+                "product": "generic-host",
+                "datacenter": f"/Common/site-{name}",
+                "devices": [{"name": f"site-{name}", "addresses": [{"name": one.address(100)}]}],
+                "virtualServers": [virtual],
+            }
+        )
+    members = [
+        {
+            "name": f"site-{name}:shop-vip",
+            "memberOrder": number,
+            **({"disabled": True} if number else {"enabled": True}),
+        }
+        for number, name in enumerate(sites)
+    ]
+    pool = {"name": "shop", "type": "a", "ttl": TTL, "loadBalancingMode": "round-robin", "members": members}
+    wideip = {"name": SERVICES["shop"], "type": "a", "pools": [{"name": "shop", "order": 0}]}
+    return {
+        "listen": f"{sites[site].address(53)}:{DNS_PORT}",
+        "peers": [f"http://{one.host}:{one.bigip_control_port}" for name, one in sites.items() if name != site],
+        "monitors": [monitor],
+        "datacenters": [{"name": f"site-{name}"} for name in sites],
+        "servers": servers,
+        "pools": [pool],
+        "wideips": [wideip],
+    }
 
 
 def avi_service(avi: Avi, members: Mapping[str, str]) -> None:

@@ -29,7 +29,7 @@ BLACKBOX = {
         "service": {
             "prober": "http",
             "timeout": "2s",
-            "http": {"valid_status_codes": [200], "follow_redirects": False, "preferred_ip_protocol": "ip4"},
+            "http": {"valid_status_codes": [200], "follow_redirects": False, "skip_resolve_phase_with_proxy": True},
         }
     }
 }
@@ -42,13 +42,15 @@ class Site(Lab):
     that was rebuilt, with its base members. Databases, ledger, time series and registries are found again.
 
     :param resolvers: those of the service's name, for who asks for it as a client does.
+    :param gtm: what BIG-IP DNS starts with; what changed later is had from the other site's.
     """
 
     settings: SiteSettings
 
-    def __init__(self, settings: SiteSettings, resolvers: list[tuple[str, int]]) -> None:
+    def __init__(self, settings: SiteSettings, resolvers: list[tuple[str, int]], gtm: dict[str, Any]) -> None:
         super().__init__(settings, lambda text: print(text.replace("lab:", f"site {settings.site}:"), flush=True))
         self.resolvers = resolvers
+        self.gtm = gtm
         self.dsm = Dsm(settings.folder / "dsm", name=f"site-{settings.site}")
         ports = {"port": settings.avi_port, "control_port": settings.avi_control_port, "dns_port": DNS_PORT}
         # The other site leads the federation, and may be dead: each may be asked to change it.
@@ -111,6 +113,9 @@ class Site(Lab):
         self.say(f"lab: Harbor on {self.harbor.row['url']}")
         self._start_proxy()
         self._start_blackbox()
+
+    def _bigip_config(self) -> dict[str, Any]:
+        return {**super()._bigip_config(), "gtm": self.gtm}
 
     def _start_proxy(self) -> None:
         """A client of the service for blackbox_exporter: it finds the name by the GSLB's DNS."""

@@ -17,7 +17,7 @@ from ..pgserver import write_private
 from ..postgres import Postgres
 from ..process import LabError
 from ..settings import REPO
-from .seed import avi_service
+from .seed import avi_service, gtm_config
 from .settings import DNS_PORT, NAMES, SitesSettings
 from .site import Site
 
@@ -29,7 +29,9 @@ class Sites:
         self.settings = settings or SitesSettings.from_environment()
         # Clients know the DNS of both sites, as any of them may be dead.
         resolvers = [(site.address(last), DNS_PORT) for last in (53, 54) for site in self.settings.sites.values()]
-        self.sites = {name: Site(site, resolvers) for name, site in self.settings.sites.items()}
+        self.sites = {
+            name: Site(site, resolvers, gtm_config(self.settings, name)) for name, site in self.settings.sites.items()
+        }
         self.resolvers = resolvers
         self.witness = Postgres(self.settings.folder / "witness", port=self.settings.witness_port)
 

@@ -360,3 +360,23 @@ def test_values_survive_json(make_spec: t.Any) -> None:
         assert Plan.from_dict({**plan.as_dict(), "of_a_later_version": 1}) == plan
     assert Cooldowns.from_dict({"out_until": 5.0, "in_until": None}) == Cooldowns(5.0, None)
     assert Signal.from_dict({"direction": "out", "source": "sweep"}) == Signal("out", "sweep")
+
+
+@pytest.mark.parametrize(("at", "count"), [(1, 2), (2, 1), (3, 0), (5, 0)])
+def test_a_size_that_a_person_asks_for_is_reached_and_not_passed(make_spec: t.Any, at: int, count: int) -> None:
+    """D3: a recovery asks for a size; one that has it is left as it is, and no cooldown starts."""
+    plan = decide(make_spec(size__max=5), group_of(at), NONE, Signal("out", count=1000, maximum=3), NOW)
+    assert (plan.count, plan.code) == (count, "scale_out" if count else "at_max")
+    assert plan.cooldown_until is None
+
+
+def test_a_size_above_the_groups_own_maximum_is_not_reached(make_spec: t.Any) -> None:
+    """A4: the bound of the declaration holds, and starts its cooldown."""
+    assert decide(make_spec(size__max=4), group_of(2), NONE, Signal("out", count=1000, maximum=9), NOW).size_after == 4
+    assert decide(make_spec(size__max=4), group_of(4), NONE, Signal("out", count=9, maximum=9), NOW).cooldown_until
+
+
+def test_only_a_person_says_where_a_growth_ends() -> None:
+    for signal in ({"source": "alert"}, {"direction": "in"}, {"maximum": -1}, {"maximum": True}):
+        with pytest.raises(InvalidSpecError, match=r"signal\.maximum"):
+            Signal(**{"direction": "out", "maximum": 3, **signal})

@@ -155,7 +155,8 @@ def _check_out(spec: GroupSpec, observed: Observed, plan: Plan) -> None:
     assert len(observed.members) - len(plan.evictions) + len(plan.launches) <= spec.size.max, "invariant 1"
     assert all(member.quarantined and not member.missing for member in plan.evictions), "only out of quarantine"
     assert not any(member.base or member.protected for member in plan.evictions), "invariant 10"
-    assert len(set(plan.evictions)) == len(plan.evictions) <= plan.count, "no more than are needed"
+    over = max(0, (plan.size_before or 0) - spec.size.max)
+    assert len(set(plan.evictions)) == len(plan.evictions) <= plan.count + over, "no more than are needed"
     staying = sum(member.quarantined for member in observed.members) - len(plan.evictions)
     assert plan.quarantine == max(0, min(plan.count, spec.quarantine.keep - staying))
     assert t.cast(int, observed.registered) + len(plan.launches) <= spec.size.max
