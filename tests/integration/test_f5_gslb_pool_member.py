@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``f5_gslb_pool_member`` against a lab BIG-IP with DNS and two sites (D5): never zero sites on, as DNS answers tell."""
+"""``f5_gslb_pool_member`` against a lab BIG-IP with DNS and two sites (D5): never zero sites on, as DNS tells."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ A, B = "site-a", "site-b"
 
 
 class Sites:
-    """A service at each site, and a device that balances names over both; each test has a pool and a name of its own."""
+    """A service at each site, and a device that balances names over both; each test has its own pool and name."""
 
     def __init__(self, device: Device, a: Service, b: Service) -> None:
         self.device = device
