@@ -56,7 +56,7 @@ class Sites:
         (folder / "ansible.cfg").write_text("[defaults]\n")
 
     def play(self, *steps: tuple[Any, ...] | dict[str, Any], check: bool = False) -> list[dict[str, Any]]:
-        """``dr_settings`` after each of (export or import, site, variables), all in one run of a playbook, among tasks."""
+        """``dr_settings`` after each of (export or import, site, variables), all in one run; a dict is a task between."""
         out = self.folder / "out.json"
         keep = {"dr_seen": "{{ dr_seen | default([]) + [dr_settings] }}"}
         tasks: list[dict[str, Any]] = []
@@ -129,8 +129,8 @@ def test_settings_are_written_come_to_the_other_site_and_back_to_their_own(sites
     gone = {"path": str(sites.places["a"] / "groups" / "web.yml"), "state": "absent"}
     over = {"settings_overwrite": True}
     _written, back, kept, forced, less = sites.play(
-        ("export", "b"), *lost, ("import", "b"), {"ansible.builtin.copy": newer}, ("import", "b"), ("import", "b", over),
-        {"ansible.builtin.file": gone}, ("export", "a"),
+        ("export", "b"), *lost, ("import", "b"), {"ansible.builtin.copy": newer}, ("import", "b"),
+        ("import", "b", over), {"ansible.builtin.file": gone}, ("export", "a"),
     )  # fmt: skip
     assert (back["groups"], back["rules"], back["lacking"]) == (["web.yml"], ["web.yml"], [])
     assert (own / "groups" / "web.yml").read_text() == "name: web\nsite: b\n"
