@@ -56,7 +56,7 @@ class Sites:
         (folder / "ansible.cfg").write_text("[defaults]\n")
 
     def play(self, *steps: tuple[Any, ...] | dict[str, Any], check: bool = False) -> list[dict[str, Any]]:
-        """``dr_settings`` after each of (export or import, site, variables), all in one run; a dict is a task between."""
+        """``dr_settings`` after each of (export or import, site, variables), all in one run; a dict is a task."""
         out = self.folder / "out.json"
         keep = {"dr_seen": "{{ dr_seen | default([]) + [dr_settings] }}"}
         tasks: list[dict[str, Any]] = []
