@@ -133,6 +133,8 @@ attributes:
     support: full
     membership:
       - onprem.autoscale.recovery
+"""
+
     ACTIONGROUP_HARBOR = r"""
 options: {}
 attributes:
@@ -151,4 +153,14 @@ attributes:
     support: full
     membership:
       - onprem.autoscale.pais
+"""
+
+    ACTIONGROUP_AVI = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.avi) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.avi
 """

@@ -70,10 +70,15 @@ class Control:
         return web.json_response(store.gslb)
 
     async def touch(self, request: web.Request) -> web.Response:
-        """``{"name": "shop"}``: another administrator saves the service, with ``fields`` changed where given."""
+        """``{"name": "shop", "fields": {}}``: another administrator saves the service, now or, with ``before_puts``,
+        just before each of so many PUTs of it."""
         body = await self._json(request)
-        self.emulator.touch(body["name"], body.get("fields") or {})
-        await self.emulator.changed(tell=True)
+        emulator, fields = self.emulator, body.get("fields") or {}
+        if "before_puts" in body:
+            emulator.interferences[body["name"]] = (fields, int(body["before_puts"]))
+        else:
+            emulator.touch(body["name"], fields)
+            await emulator.changed(tell=True)
         return web.json_response({})
 
     async def seed(self, request: web.Request) -> web.Response:

@@ -85,6 +85,7 @@ class Emulator:
         self.federation = Federation(config["name"], self.store, config["peers"], self._apply, max(0.2, 5 * scale))
         self.dns = DnsServer(self._lookup, (config["dns_host"], config["dns_port"]))
         self.requests: dict[str, int] = {}
+        self.interferences: dict[str, tuple[dict[str, Any], int]] = {}
         self._runners: list[web.AppRunner] = []
         self._watch: asyncio.Task[None] | None = None
 
@@ -134,6 +135,13 @@ class Emulator:
         """Somebody else saves a service."""
         found = next(one for one in self.store.all("gslbservice") if one["name"] == name)
         self.store.put("gslbservice", {**found, **fields})
+
+    def interfere(self, name: str) -> None:
+        """What a test said shall happen just before a PUT."""
+        fields, left = self.interferences.get(name, ({}, 0))
+        if left > 0:
+            self.interferences[name] = (fields, left - 1)
+            self.touch(name, fields)
 
     async def seed(self, given: Mapping[str, Any]) -> None:
         """Objects by REST bodies, whoever leads. :raises ApiError: what REST would say."""

@@ -160,6 +160,8 @@ class Rest:
                 await self.emulator.changed(tell=True)
                 return web.json_response(self._shown(request, made), status=201)
             raise ApiError(405, f"Method {method} not allowed")
+        if method == "PUT" and kind == "gslbservice":
+            self.emulator.interfere(store.find(kind, rest[0])["name"])
         old = store.find(kind, rest[0])
         if rest[1:] == ["runtime"] and method == "GET" and kind == "gslbservice":
             return web.json_response(self.emulator.runtime(old))
