@@ -38,6 +38,12 @@ options:
       - How far to look back, in seconds. It reaches to O(since) in any case.
     type: float
     default: 3600
+  settle:
+    description:
+      - Seconds. Successes that the next failure followed sooner do not end an outage, as when some resolvers still know
+        the address of a site that is lost.
+    type: float
+    default: 5
 notes:
   - Where samples are missing, because Prometheus or the exporter was away, nobody knows. That is no outage; within
     one, it is told as RV(outages[].unknown_s).
@@ -145,6 +151,7 @@ SPEC = ArgumentSpec(
         "selector": {"type": "str", "required": True},
         "since": {"type": "float"},
         "lookback": {"type": "float", "default": 3600},
+        "settle": {"type": "float", "default": 5},
     }
 )
 
@@ -157,7 +164,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     if lookback <= 0:
         raise InvalidSpecError(f"lookback is {lookback:g}; it must be more than 0")
     with _client.PrometheusClient.from_params(module.params) as client:
-        found = _outage.look(client, module.params["selector"], lookback, since)
+        found = _outage.look(client, module.params["selector"], lookback, since, module.params["settle"])
     return {"changed": False, **found}
 
 

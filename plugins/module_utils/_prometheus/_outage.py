@@ -114,38 +114,57 @@ def _one(value: str) -> bool:
         return False
 
 
-def outages(line: t.Sequence[Sample], interval: float, since: float | None = None) -> tuple[Outage, ...]:
+def outages(
+    line: t.Sequence[Sample], interval: float, since: float | None = None, settle: float = 0.0
+) -> tuple[Outage, ...]:
     """Runs of failures that had not ended before *since*, the oldest first.
 
     A hole between two successes is no outage. A hole within one counts as lost, and its seconds are told as unknown.
+    Successes that lasted for less than *settle* seconds before the next failure do not end an outage.
     """
     found: list[Outage] = []
+    for row in _runs(line, interval):
+        last = found[-1] if found else None
+        if last is not None and last.served_at is not None and row.failed_at - last.served_at < settle:
+            found[-1] = Outage(
+                last.lost_at,
+                row.served_at,
+                last.failed_at,
+                last.failures + row.failures,
+                round(last.unknown_s + row.unknown_s, 3),
+            )
+        else:
+            found.append(row)
+    # A sample's time is when the scrape began: what ended at `since` itself is the one that is asked for.
+    return tuple(row for row in found if since is None or row.served_at is None or row.served_at >= since)
+
+
+def _runs(line: t.Sequence[Sample], interval: float) -> t.Iterator[Outage]:
     lost_at: float | None = None
     failed_at: float | None = None
-    failures = 0
-    unknown = 0.0
     before: float | None = None
+    failures, unknown = 0, 0.0
     for at, good in line:
         hole = at - before if before is not None and interval and at - before > HOLE * interval else 0.0
         before = at
         if not good:
             if failed_at is None:
-                failed_at, unknown = at, 0.0
+                failed_at, failures, unknown = at, 0, 0.0
             failures += 1
             unknown += hole
-        else:
-            if failed_at is not None:
-                found.append(Outage(lost_at, at, failed_at, failures, round(unknown + hole, 3)))
-            lost_at, failed_at, failures = at, None, 0
+            continue
+        if failed_at is not None:
+            yield Outage(lost_at, at, failed_at, failures, round(unknown + hole, 3))
+        lost_at, failed_at = at, None
     if failed_at is not None:
-        found.append(Outage(lost_at, None, failed_at, failures, round(unknown, 3)))
-    # A sample's time is when the scrape began: what ended at `since` itself is the one that is asked for.
-    return tuple(row for row in found if since is None or row.served_at is None or row.served_at >= since)
+        yield Outage(lost_at, None, failed_at, failures, round(unknown, 3))
 
 
-def look(client: PrometheusClient, selector: str, lookback: float, since: float | None = None) -> dict[str, t.Any]:
+def look(
+    client: PrometheusClient, selector: str, lookback: float, since: float | None = None, settle: float = 0.0
+) -> dict[str, t.Any]:
     """All of it, as the module returns it."""
     rows, now = samples(client, selector, lookback, since)
     line, interval = merge(rows)
-    seen = Seen(outages(line, interval, since), interval, line[-1][0] if line else None, now)
+    seen = Seen(outages(line, interval, since, settle), interval, line[-1][0] if line else None, now)
     return {**seen.as_dict(), "series": [row["labels"] for row in rows]}

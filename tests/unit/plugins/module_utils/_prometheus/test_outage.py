@@ -35,10 +35,10 @@ class Server:
         return {"resultType": "matrix", "result": values}
 
 
-def look(*texts: str, now: float | None = None, since: float | None = None) -> dict[str, Any]:
+def look(*texts: str, now: float | None = None, since: float | None = None, settle: float = 0.0) -> dict[str, Any]:
     rows = [series(text, number=str(number)) for number, text in enumerate(texts)]
     longest = max(map(len, texts), default=0)
-    return _outage.look(Server(*rows, now=100.0 + longest if now is None else now), "x", 3600, since)
+    return _outage.look(Server(*rows, now=100.0 + longest if now is None else now), "x", 3600, since, settle)
 
 
 def test_the_last_success_before_and_the_first_one_after() -> None:
@@ -60,6 +60,16 @@ def test_of_two_outages_the_newest_stands_alone_and_both_are_listed() -> None:
     found = look("1001101")
     assert (found["lost_at"], found["served_at"]) == (104.0, 106.0)
     assert [row["lost_at"] for row in found["outages"]] == [100.0, 104.0]
+
+
+def test_a_short_success_does_not_end_an_outage() -> None:
+    """Clients' resolvers go back and forth between a dead site and one that lives."""
+    found = look("1100100110111111", settle=3.0)
+    assert (found["lost_at"], found["served_at"]) == (101.0, 110.0)
+    assert [row["failures"] for row in found["outages"]] == [5]
+    assert len(look("1100100110111111")["outages"]) == 3
+    assert len(look("110011100111", settle=3.0)["outages"]) == 2, "it lasted for three seconds"
+    assert look("11001", settle=3.0)["served_at"] == 104.0, "nothing has followed yet"
 
 
 def test_what_ended_before_since_is_left_out() -> None:
