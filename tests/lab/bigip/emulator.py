@@ -338,7 +338,9 @@ class Emulator:
             "sync": self.device.sync_status[0],
             "rebooting": not self.serving,
             "restarting": self.restarting,
-            "unsaved": self.config.data != self.saved.data,
+            "unsaved": any(
+                self.config.data[key] != self.saved.data[key] for key in self.config.data.keys() - {"generation"}
+            ),
             "tokens": len(self.auth.tokens),
             "logins": self.auth.logins,
             "transactions": len(self.transactions.open),
