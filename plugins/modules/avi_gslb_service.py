@@ -307,7 +307,7 @@ leader:
       type: bool
       sample: true
     is_local:
-      description: Whether it is this controller's own site.
+      description: Whether it is this controller's own site; null when the user may not read the cluster.
       type: bool
       sample: true
 """

@@ -314,3 +314,10 @@ def test_a_follower_refuses_but_for_switches_and_takes_the_lead(tmp_path_factory
         assert sites["a"].state()["leader"] == "b"
         assert sites["a"].state()["services"][shop["name"]]["ttl"] == 5
         assert log_in(sites["a"]).post("gslbservice", data=body("192.0.2.10")).status_code == 400
+
+        lc = {"enabled": True, "leader_change_mode": "GSLB_LC_MODE_AUTO", "max_unsuccessful_probes": 2}
+        candidates = [{"cluster_id": log_in(sites["a"]).get("cluster").json()["uuid"], "site_name": "a"}]
+        new = {"leader_change_info": {**lc, "leader_candidates": candidates}}
+        assert log_in(sites["b"]).patch(f"gslb/{gslb['uuid']}", data={"replace": new}).status_code == 200
+        sites["b"].kill()
+        wait_for(lambda: sites["a"].state()["is_leader"], what="the candidate to take the lead by itself")

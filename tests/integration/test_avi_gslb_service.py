@@ -327,10 +327,12 @@ def test_the_lead_is_taken_from_a_leader_that_is_gone(avi: Call, sites: dict[str
     assert not sites["b"].state()["is_leader"]
     predicted = avi(shop, "b", check=True, take_over="unreached", **move)
     assert predicted["changed"]
+    assert "Site b would take the lead from a" in str(predicted["warnings"])
     assert not sites["b"].state()["is_leader"]
     moved = avi(shop, "b", take_over="unreached", **move)
     assert moved["changed"], moved
     assert moved["leader"] == {"name": "b", "reached": True, "is_local": True}
+    assert "Site b took the lead from a" in str(moved["warnings"])
     assert answer(sites["b"], shop) == [B]
     sites["a"].up()
     assert answer(sites["a"], shop) == [B]

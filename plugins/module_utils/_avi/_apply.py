@@ -176,7 +176,7 @@ class Job:
         there = self.federation
         if there.maintenance:
             raise self._refuse("GSLB is in maintenance mode", "End it on the leader (gslb maintenancemode).")
-        if there.is_local:
+        if there.is_local is not False:
             return
         if wanted is not None and there.by_members and only_switches(before, wanted):
             return

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .._common._errors import AutoscaleError, NotFoundError
+from .._common._errors import AutoscaleError, NotFoundError, RefusedError
 
 if t.TYPE_CHECKING:
     from ._client import Controller
@@ -19,13 +19,13 @@ if t.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Federation:
-    """``reached`` is None where the controller does not tell."""
+    """``reached`` and ``is_local`` are None where the controller does not tell."""
 
     leader: str
     leader_address: str
     local: str
     cluster_uuid: str
-    is_local: bool
+    is_local: bool | None
     reached: bool | None
     by_members: bool
     maintenance: bool
@@ -45,12 +45,15 @@ def read_federation(controller: Controller) -> Federation:
             remedy="Give the controller of a site that belongs to the federation; followers have the object, too.",
         )
     gslb = found[0]
-    own = str(controller.get("cluster").get("uuid", ""))
+    try:
+        own = str(controller.get("cluster").get("uuid", ""))
+    except RefusedError:  # a role for GSLB need not see the cluster; whether it leads, its answer to a write tells
+        own = ""
     sites = {site.get("cluster_uuid"): site for site in gslb.get("sites") or []}
     leading = gslb.get("leader_cluster_uuid", "")
     leader = sites.get(leading, {})
     addresses = [one.get("addr") for one in leader.get("ip_addresses") or []]
-    is_local = leading == own
+    is_local = leading == own if own else None
     return Federation(
         leader=leader.get("name") or leading,
         leader_address=next(filter(None, [leader.get("address"), *addresses]), ""),

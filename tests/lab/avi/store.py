@@ -90,7 +90,17 @@ class Store:
         return changed
 
     def _take(self, other: Mapping[str, Any]) -> None:
-        if _age(other["gslb"]) > _age(self.gslb):
+        """A later view, which begins with a change of the leader, outranks all that was done in an earlier one."""
+        mine, theirs = int(self.gslb.get("view_id", 0)), int(other["gslb"].get("view_id", 0))
+        if theirs > mine:
+            self.gslb, self.objects, self.gone = (copy.deepcopy(other[key]) for key in ("gslb", "objects", "gone"))
+        elif theirs == mine:
+            self._take_later(other)
+        seen = [self.gslb, *(one for kind in KINDS for one in self.objects[kind].values())]
+        self._last = max(self._last, *(int(one["_last_modified"]) for one in seen), *self.gone.values())
+
+    def _take_later(self, other: Mapping[str, Any]) -> None:
+        if int(other["gslb"]["_last_modified"]) > int(self.gslb["_last_modified"]):
             self.gslb = copy.deepcopy(dict(other["gslb"]))
         for ident, when in other["gone"].items():
             self.gone[ident] = max(when, self.gone.get(ident, 0))
@@ -101,8 +111,6 @@ class Store:
                     mine[ident] = copy.deepcopy(one)
             for ident in [ident for ident, one in mine.items() if self.gone.get(ident, 0) > int(one["_last_modified"])]:
                 del mine[ident]
-        seen = [self.gslb, *(one for kind in KINDS for one in self.objects[kind].values())]
-        self._last = max(self._last, *(int(one["_last_modified"]) for one in seen), *self.gone.values())
 
     def save(self) -> None:
         if self.path is None:
@@ -113,8 +121,3 @@ class Store:
             file.flush()
             os.fsync(file.fileno())
         waiting.replace(self.path)
-
-
-def _age(gslb: Mapping[str, Any]) -> tuple[int, int]:
-    """A change of the leader outranks every change before it."""
-    return int(gslb.get("view_id", 0)), int(gslb.get("_last_modified", 0))
