@@ -88,6 +88,7 @@ options:
       - What was seen, with O(state=step) or O(state=ended). C(findings) and C(data_checks) are added to those before,
         anything else replaces what was.
       - C(lost_at) and C(served_at) are seconds since 1970, as M(onprem.autoscale.prometheus_outage_info) returns them;
+        C(never_lost) says that somebody looked, and that the service was there all the while;
         C(rpo_s) with C(rpo_basis), or C(committed_at), a dictionary of data service and time of the newest commit (or
         of the dump) that the target has; C(findings), a list of sentences or of dictionaries with C(level) (info,
         warning, error) and C(text); C(data_checks), a list of C(name), C(ok), C(detail); C(readiness), as
@@ -316,10 +317,13 @@ def _do(journal: Journal, plan: t.Any, params: dict[str, t.Any]) -> Outcome | No
 
 def _told(files: Files, outcome: Outcome, params: dict[str, t.Any]) -> dict[str, t.Any]:
     after = outcome.after
-    told_of = {"changed": outcome.changed, "diff": {"before": outcome.before or {}, "after": after}}
+    told_of: dict[str, t.Any] = {"changed": outcome.changed}
     if params["state"] in ("ended", "observed"):
+        before = outcome.before if params["state"] == "observed" or not outcome.changed else {}
+        told_of["diff"] = {"before": before, "after": after}
         paths = [str(files.report_path(after["run"], kind)) for kind in ("json", "html")]
         return _result(report=after, report_files=paths, **told_of)
+    told_of["diff"] = {"before": told(outcome.before) if outcome.before else {}, "after": told(after)}
     row = next((row for row in told(after)["steps"] if row["name"] == params["step"]), None)
     return _result(run=told(after), step=row, **told_of)
 

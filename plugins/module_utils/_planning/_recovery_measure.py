@@ -13,6 +13,7 @@ import typing as t
 
 from .._common._errors import InvalidSpecError
 from ._recovery import RecoveryPlan
+from ._recovery_steps import REAL
 from ._value import _Value
 
 Row = t.Mapping[str, t.Any]
@@ -35,24 +36,28 @@ def measure(plan: RecoveryPlan, kind: str, steps: t.Sequence[Row], facts: Row, *
     """What a run took and lost.
 
     :param steps: rows with action, state, began_at, ended_at.
-    :param facts: ``lost_at`` and ``served_at``; ``rpo_s`` with ``rpo_basis``, or ``committed_at``: data service -> time
-        of the newest commit (or of the dump) that the target has. Times are seconds since 1970.
-    :param planned: where the service was never lost, it took 0 seconds.
+    :param facts: ``lost_at`` and ``served_at``, or ``never_lost``, true where somebody looked and the service was there
+        all the while; ``rpo_s`` with ``rpo_basis``, or ``committed_at``: data service -> time of the newest commit (or
+        of the dump) that the target has. Times are seconds since 1970.
+    :param planned: the source takes part: it is closed, and what it has is received first. A loss that the step
+        ``served`` did not find did not happen.
     """
     if kind == "backup":
         return Measured(None, None, None, None, "", None, None)
-    lost, served = _time(facts, "lost_at"), _time(facts, "served_at")
+    lost, served = seconds_of(facts, "lost_at"), seconds_of(facts, "served_at")
     if kind == "drill":
         # Nobody lost anything: it is as if the service had been lost when the drill began.
         lost = _first(steps) if lost is None else lost
         served = _ended(steps, "drill_check") if served is None else served
-    never_lost = planned and lost is None and _ended(steps, "served") is not None
+    planned = planned and kind in REAL
+    looked = facts.get("never_lost") is True or (planned and _ended(steps, "served") is not None)
+    never_lost = lost is None and looked
     rto = None if lost is None or served is None else max(0.0, served - lost)
     rto = 0.0 if never_lost else rto
     at = _ended(steps, "epoch") if never_lost else lost
-    rpo, basis = _time(facts, "rpo_s"), str(facts.get("rpo_basis") or "")
+    rpo, basis = seconds_of(facts, "rpo_s"), str(facts.get("rpo_basis") or "")
     if rpo is None:
-        rpo, basis = _rpo(plan, at, facts.get("committed_at") or {})
+        rpo, basis = _rpo(plan, at, facts.get("committed_at") or {}, planned and _ended(steps, "data") is not None)
     return Measured(
         lost_at=lost,
         served_at=served,
@@ -64,15 +69,19 @@ def measure(plan: RecoveryPlan, kind: str, steps: t.Sequence[Row], facts: Row, *
     )
 
 
-def _rpo(plan: RecoveryPlan, lost: float | None, committed: Row) -> tuple[float | None, str]:
-    """The worst of the data services; one that is not known makes the whole unknown."""
+def _rpo(plan: RecoveryPlan, lost: float | None, committed: Row, closed: bool) -> tuple[float | None, str]:
+    """The worst of the data services; one that is not known makes the whole unknown.
+
+    :param closed: the source accepted no more writes before the target took over with all it had.
+    """
     worst: tuple[float, str] = (0.0, "no data")
     for service in plan.of_kind("data"):
-        basis = f"{service.replication}: {service.name}"
-        if service.replication == "synchronous":
-            age: float | None = 0.0
+        basis = f"{service.replication}{', closed first' if closed else ''}: {service.name}"
+        age: float | None
+        if service.replication == "synchronous" or (closed and service.replication == "asynchronous"):
+            age = 0.0
         else:
-            newest = _time(committed, service.name)
+            newest = seconds_of(committed, service.name)
             age = None if lost is None or newest is None else max(0.0, lost - newest)
         if age is None:
             return None, f"{basis}, not measured"
@@ -81,7 +90,8 @@ def _rpo(plan: RecoveryPlan, lost: float | None, committed: Row) -> tuple[float 
     return worst
 
 
-def _time(facts: Row, key: str) -> float | None:
+def seconds_of(facts: Row, key: str) -> float | None:
+    """A number of *facts*; None where there is none."""
     value = facts.get(key)
     if value is None or value == "":
         return None

@@ -14,7 +14,7 @@ import typing as t
 
 from .._common._errors import ConflictError, InvalidSpecError
 from ._recovery import RecoveryPlan, parse_plan
-from ._recovery_measure import measure
+from ._recovery_measure import measure, seconds_of
 from ._recovery_steps import REAL, Step, cleaning_first, steps_of
 
 Run = dict[str, t.Any]
@@ -24,6 +24,7 @@ STEP_STATES = ("running", "done", "failed", "skipped", "waiting")
 OUTSIDE = ("rto_outside_s", "rpo_outside_rows", "requests_failed", "writers_max")
 #: Facts of which each report adds some; all others replace the value before.
 LISTS = ("findings", "data_checks")
+TIMES = ("lost_at", "served_at", "rpo_s")
 
 
 def new_run(plan: RecoveryPlan, kind: str, source: str, target: str, *, planned: bool, name: str, now: float) -> Run:
@@ -57,6 +58,8 @@ def taken_up(run: Run, plan: RecoveryPlan, *, planned: bool) -> Run:
     """
     new = copy.deepcopy(run)
     new["resumed"] += 1
+    if unfinished(run):
+        new["ended_at"] = None
     planned = planned or run["kind"] == "failback"
     steps = steps_of(plan, run["kind"], run["source"], run["target"], planned=planned)
     if run["kind"] == "drill" and unfinished(run):
@@ -144,15 +147,24 @@ def _check_turn(run: Run, row: t.Mapping[str, t.Any]) -> None:
 
 
 def with_facts(run: Run, facts: t.Mapping[str, t.Any]) -> Run:
-    """With more that was seen: findings and data checks are added, what is None is left as it was."""
+    """With more that was seen: findings and data checks are added, what is None is left as it was.
+
+    :raises InvalidSpecError: a time that is no number, or a value of another kind.
+    """
     new = copy.deepcopy(run)
     for key, value in facts.items():
+        if value is None:
+            continue
         if key in LISTS:
-            _add(new["facts"], key, [_finding_of(row) if key == "findings" else _check_of(row) for row in value or []])
-        elif value is not None and key == "committed_at":
-            new["facts"][key] = {**new["facts"].get(key, {}), **value}
-        elif value is not None:
-            new["facts"][key] = value
+            rows = [value] if isinstance(value, (str, t.Mapping)) else value
+            _add(new["facts"], key, [_finding_of(row) if key == "findings" else _check_of(row) for row in rows])
+        elif key == "committed_at":
+            if not isinstance(value, t.Mapping):
+                raise InvalidSpecError(f"facts.{key}: value is {value!r}; allowed: a dictionary of service and time")
+            times = {name: seconds_of(value, name) for name in value}
+            new["facts"][key] = {**new["facts"].get(key, {}), **times}
+        else:
+            new["facts"][key] = seconds_of(facts, key) if key in TIMES else value
     return new
 
 

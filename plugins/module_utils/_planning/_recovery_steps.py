@@ -24,8 +24,8 @@ _TITLES = {
     "ready": "Site {site} is ready, and nothing has been changed yet",
     "epoch": "Site {site} takes the epoch",
     "data": "Database {service} accepts writes at site {site}",
-    "models": "Models of {service} are at site {site}",
-    "settings": "Settings of {service} are as declared at site {site}",
+    "models": "Models {service} are at site {site}",
+    "settings": "Settings {service} are as declared at site {site}",
     "group": "Group {service} serves at site {site}",
     "verify": "Site {site} itself answers",
     "traffic_on": "Traffic goes to site {site}",
@@ -39,8 +39,8 @@ _TITLES = {
     "drill_check": "It answers, and its data is whole",
     "drill_clean": "Nothing is left of the drill",
     "backup_data": "Database {service} is backed up",
-    "backup_models": "Models of {service} are copied",
-    "backup_settings": "Settings of {service} are exported",
+    "backup_models": "Models {service} are copied",
+    "backup_settings": "Settings {service} are exported",
 }
 
 

@@ -70,16 +70,18 @@ class Journal:
         for run in self.files.journals():
             if all(run[key] == value for key, value in wanted.items()):
                 mine = run
+            elif run["kind"] == kind == "backup":
+                self._drop(run)
             elif _in_the_way(run, kind):
-                self._refuse_living(run, takeover=False)
+                self._refuse_living(run, takeover=True)
                 raise ConflictError(
                     f"Plan {plan.name}: {_words(run)} is not finished, so no {kind} to {target} can begin",
                     remedy=f"Run the same {run['kind']} to {run['target']} again until it ends, or give it up: "
                     f"recovery_record with state ended, run {run['run']} and takeover.",
                     result={"run": told(run)},
                 )
-            elif run["kind"] != "backup" and kind != "backup":
-                self._refuse_living(run, takeover=False)
+            elif "backup" not in (run["kind"], kind):
+                self._refuse_living(run, takeover=takeover)
         if mine is None:
             return self._keep(None, {**approved(fresh, approve), "owner": self.owner.as_dict()})
         ours = mine["owner"] == self.owner.as_dict()
@@ -169,6 +171,13 @@ class Journal:
                 remedy="Make sure that it does not, then say takeover.",
                 result={"run": told(run)},
             )
+
+    def _drop(self, run: Run) -> None:
+        """Give up a backup of the other direction: nothing of it is left half done."""
+        self._refuse_living(run, takeover=True)
+        report = report_of(ended(run, now=self.now))
+        if not self.check_mode:
+            self.files.finish(report, page(report))
 
     def _keep(self, before: Run | None, after: Run) -> Outcome:
         if before != after and not self.check_mode:

@@ -73,7 +73,8 @@ def _moment(value: float | None) -> str:
 def _seconds(value: float | None) -> str:
     if value is None:
         return "not measured"
-    return f"{value:.1f} s" if value < 600 else f"{value / 60:.1f} min"
+    number, unit = (value, "s") if value < 600 else (value / 60, "min")
+    return f"{number:.1f}".removesuffix(".0") + f" {unit}"
 
 
 def _verdict(report: Row) -> tuple[str, str, str]:
@@ -101,6 +102,8 @@ def _targets(report: Row) -> str:
     if report["rto_s"] is None:
         return "Nobody saw when the service was lost, or when it came back."
     words = f"{what} {_seconds(report['rto_s'])}, {_seconds(report['rto_target_s'])} are allowed"
+    if report["rto_s"] == 0 and report["kind"] != "drill":
+        words = "The service was never away"
     lost = "what was lost is not known" if report["rpo_s"] is None else f"{_seconds(report['rpo_s'])} of data are lost"
     return f"{words}; {lost}, {_seconds(report['rpo_target_s'])} are allowed."
 
