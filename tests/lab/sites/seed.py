@@ -15,6 +15,9 @@ from ..process import LabError
 from .settings import DNS_PORT, SERVICES, SitesSettings
 
 TTL = 1
+MONITOR_S = 3
+#: For so long clients may be sent to a site that has just died: its monitor finds out, and they keep what they know.
+GSLB_PERIOD_S = MONITOR_S + 1.0 + TTL
 
 
 def gtm_config(settings: SitesSettings, site: str) -> dict[str, Any]:
@@ -26,7 +29,7 @@ def gtm_config(settings: SitesSettings, site: str) -> dict[str, Any]:
         "send": "GET /health HTTP/1.0\\r\\n\\r\\n",
         "recv": "200",
         "interval": 1,
-        "timeout": 3,
+        "timeout": MONITOR_S,
         "probeTimeout": 1,
     }
     servers = []

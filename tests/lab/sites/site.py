@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import requests
 import yaml
 
 from ..avi.spawn import Avi
 from ..debs import binary
+from ..dsm.kubeapi import KubeApi
 from ..dsm.spawn import Dsm
 from ..harbor.spawn import Harbor
 from ..postgres import Postgres
-from ..process import answers
+from ..process import LabError, answers
 from ..settings import REPO
 from ..supervisor import Lab
 from .marks import kill, marked, processes
@@ -99,6 +102,29 @@ class Site(Lab):
         self.dsm.remove()
         self.ledger.remove()
         shutil.rmtree(self.settings.folder, ignore_errors=True)
+
+    def close_databases(self) -> None:
+        """Block clients in DSM of a site that is down: only its API server is started, and stopped again."""
+        server = KubeApi(self.settings.folder / "dsm" / "kubeapi")
+        server.start()
+        try:
+            with requests.Session() as http:
+                http.trust_env, http.verify = False, str(server.ca)
+                http.headers["Authorization"] = f"Bearer {server.token}"
+                url = (
+                    f"{server.url}/apis/databases.dataservices.vmware.com/v1alpha1/namespaces/default/postgresclusters"
+                )
+                for cluster in http.get(url, timeout=10).json()["items"]:
+                    answer = http.patch(
+                        f"{url}/{cluster['metadata']['name']}",
+                        data=json.dumps({"spec": {"blockDatabaseConnections": True}}),
+                        headers={"Content-Type": "application/merge-patch+json"},
+                        timeout=10,
+                    )
+                    if not answer.ok:
+                        raise LabError(f"{cluster['metadata']['name']} cannot be closed: {answer.text}")
+        finally:
+            server.stop()
 
     def _start_extras(self, fresh: bool) -> None:
         self.ledger.start()

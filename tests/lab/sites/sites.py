@@ -87,12 +87,21 @@ class Sites:
         """As when the power goes; how many processes died."""
         return self.site(name).kill()
 
-    def start(self, name: str) -> None:
-        """A site that was killed, with its data."""
+    def start(self, name: str, *, closed: bool = False) -> None:
+        """A site that was killed, with its data.
+
+        :param closed: its databases take no clients until somebody opens them, as who brings a site back sees to.
+        """
         if self.site(name).running():
             raise LabError(f"site {name} runs; kill it first: python -m lab.sites kill {name}")
+        if closed:
+            self.site(name).close_databases()
         self._start([name], fresh=False)
         self._describe()
+
+    def described(self) -> dict[str, Any]:
+        """What sites.json says."""
+        return json.loads(self.file.read_text())
 
     def status(self) -> list[dict[str, Any]]:
         """A row for each site, and the witness."""
