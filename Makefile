@@ -40,7 +40,7 @@ setup: $(VENV)/.stamp $(COLLECTION)/galaxy.yml ## Virtual environment and the co
 	  $(BIN) $(VIEW):$(CURDIR)/tests $(VIEW) $(CURDIR)/ansible.cfg > $(BUILD)/env
 
 # ---- the lab ---------------------------------------------------------------------------------------------------------
-.PHONY: lab lab-down lab-status demo demo-chaos demo-vllm demo-pgvector bench
+.PHONY: lab lab-down lab-status lab-sites lab-sites-down demo demo-chaos demo-vllm demo-pgvector demo-dr bench
 lab: setup ## Start the lab on loopback (vCenter simulator, guests, BIG-IP emulator, Prometheus, Alertmanager)
 	@$(BIN)/python -m lab up
 
@@ -49,6 +49,12 @@ lab-down: setup ## Stop the lab
 
 lab-status: setup ## What runs, on which port, and where the logs are
 	@$(BIN)/python -m lab status
+
+lab-sites: kubeapi ## Start the lab of two sites (LAB_SITES_INDEX=8); inventories/lab-sites is theirs
+	@$(BIN)/python -m lab.sites up
+
+lab-sites-down: setup ## Stop both sites
+	@$(BIN)/python -m lab.sites down
 
 demo: setup ## The whole loop: real load, a real alert, 2 -> 3 -> 4 -> 3 -> 2; build/demo/report.html
 	@$(BIN)/python tests/e2e/demo.py
@@ -63,6 +69,9 @@ demo-vllm: setup ## Model endpoints: a queue adds one, its end takes it away, no
 .PHONY: kubeapi
 kubeapi: setup
 	@$(BIN)/python -m lab.build kubeapi
+
+demo-dr: kubeapi ## The second site: killed, failed over, failed back, in three patterns; build/demo-dr/report.html
+	@$(BIN)/python tests/e2e/demo_dr.py
 
 demo-pgvector: kubeapi ## Vectors: declared, searched, killed at one site and promoted at the other; build/pgvector/report.html
 	@$(BIN)/python tests/e2e/demo_pgvector.py

@@ -38,4 +38,4 @@ def _summary(spec: GroupSpec | None) -> dict[str, t.Any] | None:
     if spec is None:
         return None
     full = spec.as_dict()
-    return {key: full[key] for key in ("kind", "enabled", "tenant", "site", "size", "cooldown")}
+    return {key: full[key] for key in ("kind", "enabled", "tenant", "site", "size", "cooldown", "recovery")}

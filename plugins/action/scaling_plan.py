@@ -38,12 +38,15 @@ class ActionModule(LedgerAction):
                 "reason": {"type": "str", "default": ""},
                 "count": {"type": "int"},
                 "ignore_cooldown": {"type": "bool", "default": False},
+                "minimum": {"type": "int"},
+                "maximum": {"type": "int"},
             },
         },
         "name": {"type": "str", "aliases": ["action"]},
         "vms": ROWS,
         "pool_members": ROWS,
         "targets": ROWS,
+        "epoch": {"type": "dict"},
     }
 
     def looks_only(self, args: Args) -> bool:
@@ -52,6 +55,7 @@ class ActionModule(LedgerAction):
     def work(self, ledger: Ledger, args: Args) -> dict[str, t.Any]:
         spec = parse_spec(args["spec"])
         signal = Signal(**args["signal"])
+        controls = controls_of(ledger, spec.name, args["epoch"])
         now, stored = time.time(), None
         if args["name"] and not (self.check_mode and args["name"] == "check-mode"):
             action = ledger.action(args["name"])
@@ -70,7 +74,7 @@ class ActionModule(LedgerAction):
             ledger_members=ledger.members(spec.name),
         )
         if stored:
-            plan = resume(stored, spec, observed)
+            plan = resume(stored, spec, observed, controls.not_holder)
         else:
             until = ledger.cooldowns(spec.name)
             plan = decide(
@@ -79,6 +83,6 @@ class ActionModule(LedgerAction):
                 Cooldowns(until.get("out"), until.get("in")),
                 signal,
                 now,
-                controls_of(ledger, spec.name),
+                controls,
             )
         return {"plan": plan.as_dict(), "resumed": bool(stored), "observed": observed.as_dict()}

@@ -30,6 +30,7 @@ class ActionModule(LedgerAction):
         "vms_again": ROWS,
         "pool_members": ROWS,
         "targets": ROWS,
+        "epoch": {"type": "dict"},
     }
 
     def work(self, ledger: Ledger, args: Args) -> dict[str, t.Any]:
@@ -48,7 +49,7 @@ class ActionModule(LedgerAction):
             **backends,
             # What an earlier, killed run of this very reconcile adopted is nobody's work in progress.
             ledger={**rows, "actions": {ident: what for ident, what in states.items() if ident != args["name"]}},
-            controls=controls_of(ledger, spec.name),
+            controls=controls_of(ledger, spec.name, args["epoch"]),
             now=time.time(),
         ).as_dict()
         conflicts: list[t.Any] = []

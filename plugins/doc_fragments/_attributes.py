@@ -115,6 +115,26 @@ attributes:
       - onprem.autoscale.pgvector
 """
 
+    ACTIONGROUP_EPOCH = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.epoch) in C(module_defaults) to set site and stores once.
+    support: full
+    membership:
+      - onprem.autoscale.epoch
+"""
+
+    ACTIONGROUP_RECOVERY = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.recovery) in C(module_defaults) to set directory and plan once.
+    support: full
+    membership:
+      - onprem.autoscale.recovery
+"""
+
     ACTIONGROUP_HARBOR = r"""
 options: {}
 attributes:
@@ -133,4 +153,14 @@ attributes:
     support: full
     membership:
       - onprem.autoscale.pais
+"""
+
+    ACTIONGROUP_AVI = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/onprem.autoscale.avi) in C(module_defaults) to set connection options once.
+    support: full
+    membership:
+      - onprem.autoscale.avi
 """

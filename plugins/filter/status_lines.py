@@ -17,6 +17,12 @@ options:
     description: One group as RV(onprem.autoscale.scaling_group_info#module:groups) has it.
     type: dict
     required: true
+  epochs:
+    description: Results of M(onprem.autoscale.site_epoch); that of the group's scope is shown.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.3.0
 """
 
 EXAMPLES = r"""
@@ -75,8 +81,27 @@ def _guards(group: t.Mapping[str, t.Any]) -> list[str]:
     return lines
 
 
-def status_lines(group: t.Mapping[str, t.Any]) -> list[str]:
-    """A head line, what holds the group back, one line a member, one line an event, the last cold start."""
+def _epoch(scope: str, epochs: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
+    """Which site may act, and what each store says of it."""
+    seen = next((row for row in epochs if row["scope"] == scope), None)
+    if seen is None:
+        return [f"  scope {scope}: no stores of its epoch are declared, so that this site acts"]
+    may = "may act" if seen["may_act"] else f"may not act: {seen['reason']}"
+    lines = [
+        f"  scope {scope}: epoch {seen['epoch']}, holder {seen['holder'] or '-'}{', alone' if seen['alone'] else ''};"
+        f" site {seen['site']} {may}"
+    ]
+    lines += [
+        f"    store {row['name']:<12} "
+        + (f"epoch {row['epoch']} {row['holder'] or '-'}" if row["reached"] else row["msg"])
+        for row in seen["stores"]
+        if not row["reached"] or (row["epoch"], row["holder"]) != (seen["epoch"], seen["holder"])
+    ]
+    return lines
+
+
+def status_lines(group: t.Mapping[str, t.Any], epochs: t.Iterable[t.Mapping[str, t.Any]] = ()) -> list[str]:
+    """A head line, which site may act, what holds the group back, a line each member and event, the last cold start."""
     spec, lock = group.get("spec") or {}, group.get("lock")
     size = spec.get("size") or {}
     bounds = f", min {size['min']}, max {size['max']}" if size else ""
@@ -86,6 +111,8 @@ def status_lines(group: t.Mapping[str, t.Any]) -> list[str]:
         f" out {_rest(group, 'out')}, in {_rest(group, 'in')};"
         f" {'locked by ' + str(lock['action']) if lock else 'idle'}"
     ]
+    if spec.get("recovery"):
+        lines += _epoch(spec["recovery"]["scope"], epochs)
     lines += _guards(group)
     lines += [
         f"  member {row['name']:<28} {row.get('address') or '-':<16} {row['state']:<10}"

@@ -144,6 +144,10 @@ clusters:
       type: list
       elements: dict
       sample: [{name: docs-0, host: 192.0.2.11, port: 5432, role: primary}]
+    labels:
+      description: Its labels.
+      type: dict
+      sample: {team: search}
     based_on:
       description: Name and timestamp of what it was restored from; none where it was not.
       type: dict

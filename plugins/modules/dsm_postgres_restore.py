@@ -67,6 +67,9 @@ options:
   admin_password_secret:
     description: Name of a Secret with the administrator's password under C(password).
     type: str
+  labels:
+    description: Labels of the new cluster.
+    type: dict
   spec_extra:
     description: Fields of the spec that have no option here, merged last; V(null) takes one away.
     type: dict
@@ -142,6 +145,7 @@ SPEC = _dsm.CONNECTION_SPEC.merge(
             "storage_policy": {"type": "str"},
             "infrastructure_policy": {"type": "str"},
             "admin_password_secret": {"type": "str", "no_log": False},
+            "labels": {"type": "dict"},
             "spec_extra": {"type": "dict"},
             "based_on_field": {"type": "str", "default": "basedOn"},
         }

@@ -52,6 +52,20 @@ options:
         description: Decide as if the direction did not rest.
         type: bool
         default: false
+      minimum:
+        description:
+          - Members that a scale-in leaves in service instead of the group's C(size.min), so that a standby site can
+            shrink below it; 0 is none. Only for O(signal.direction=in) and O(signal.source=person).
+          - It holds for this action. A reconcile restores the group's own minimum wherever it may act.
+        type: int
+        version_added: 0.3.0
+      maximum:
+        description:
+          - Members at which a scale-out ends, where the group's C(size.max) is not lower, so that it may be asked for
+            a size and not for a number of members. A group that has them is refused with V(at_max), which starts no
+            cooldown. Only for O(signal.direction=out) and O(signal.source=person).
+        type: int
+        version_added: 0.3.0
   name:
     description:
       - Name of the running action, as M(onprem.autoscale.scaling_action) returned it. Its stored start time is the
@@ -77,6 +91,13 @@ options:
         not be read, and the plan is to refuse.
     type: list
     elements: dict
+  epoch:
+    version_added: 0.3.0
+    description:
+      - Result of M(onprem.autoscale.site_epoch) for the group's scope and this site. Where it says that the site
+        may not act, the plan is to refuse, also for an action that was interrupted.
+      - If not set, the group has no epoch.
+    type: dict
 extends_documentation_fragment:
   - onprem.autoscale._attributes
   - onprem.autoscale._attributes.info_module
@@ -134,7 +155,7 @@ plan:
     code:
       description:
         - One of V(scale_out), V(scale_in), V(at_max), V(at_min), V(cooldown), V(disabled), V(no_victim),
-          V(unknown_state), V(suspended), V(breaker_open).
+          V(unknown_state), V(suspended), V(breaker_open), V(not_holder).
       type: str
       returned: success
     direction:
@@ -174,6 +195,10 @@ plan:
       returned: success
     quarantine:
       description: How many of the launches may stay in quarantine when they fail.
+      type: int
+      returned: success
+    minimum:
+      description: O(signal.minimum), for when the action is carried on.
       type: int
       returned: success
     cooldown_until:

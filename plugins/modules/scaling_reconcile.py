@@ -64,6 +64,13 @@ options:
         not be read.
     type: list
     elements: dict
+  epoch:
+    version_added: 0.3.0
+    description:
+      - Result of M(onprem.autoscale.site_epoch) for the group's scope and this site. Where it says that the site
+        may not act, findings are reported, the ledger learns what is so, and there are no repairs.
+      - If not set, the group has no epoch.
+    type: dict
 attributes:
   check_mode:
     support: full

@@ -20,9 +20,20 @@ def stored_breaker(ledger: Ledger, group: str) -> Breaker:
     return Breaker.from_dict(row) if row else Breaker()
 
 
-def controls_of(ledger: Ledger, group: str) -> Controls:
-    """What may be done to *group* at all: suspended processes and its breaker."""
-    return Controls(suspended=frozenset(ledger.controls(group)["suspended"]), breaker=stored_breaker(ledger, group))
+def controls_of(ledger: Ledger, group: str, epoch: t.Mapping[str, t.Any] | None = None) -> Controls:
+    """What may be done to *group* at all: suspended processes, its breaker, and what ``site_epoch`` said, if it did."""
+    return Controls(
+        suspended=frozenset(ledger.controls(group)["suspended"]),
+        breaker=stored_breaker(ledger, group),
+        not_holder="" if epoch is None else not_holder(epoch),
+    )
+
+
+def not_holder(epoch: t.Mapping[str, t.Any]) -> str:
+    """Why the site may not act, from the result of ``site_epoch``; empty: it may."""
+    if epoch.get("may_act") is True:
+        return ""
+    return str(epoch.get("reason") or "nobody could say whether this site holds the group's epoch")
 
 
 def begin_probe(ledger: Ledger, spec: GroupSpec, plan: t.Mapping[str, t.Any]) -> None:

@@ -46,8 +46,8 @@ def default_owner() -> str:
     return f"{platform.node()}/{process}"
 
 
-class LedgerAction(ActionBase):
-    """An action on the ledger: a subclass names its options and does its work."""
+class ControllerAction(ActionBase):
+    """An action that works where the playbook runs: a subclass names its options and answers."""
 
     OPTIONS: t.ClassVar[dict[str, t.Any]] = {}
     RULES: t.ClassVar[dict[str, t.Any]] = {}
@@ -58,19 +58,12 @@ class LedgerAction(ActionBase):
     _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Check the options, open the ledger, work; an error that a person has to read becomes a failed result."""
+        """Check the options, work; an error that a person has to read becomes a failed result."""
         super().run(tmp, task_vars)
-        options = {"ledger": {"type": "str", "fallback": (env_fallback, [LEDGER_VARIABLE])}, **self.OPTIONS}
-        _validation, args = self.validate_argument_spec(argument_spec=options, **self.RULES)
-        args = plain(args)
+        _validation, args = self.validate_argument_spec(argument_spec=self.options(), **self.RULES)
         try:
-            if not args["ledger"]:
-                raise LedgerError(
-                    "no ledger was named", remedy=f"Set the option ledger or the environment variable {LEDGER_VARIABLE}"
-                )
-            with Ledger.open(args["ledger"], look_only=self.looks_only(args)) as ledger:
-                # Column names that SQLAlchemy hands out as keys are not plain strings either.
-                return plain({"changed": False, **self.work(ledger, args)})
+            # Column names that SQLAlchemy hands out as keys are not plain strings either.
+            return plain({"changed": False, **self.answer(plain(args))})
         except AutoscaleError as error:
             return {
                 "changed": False,
@@ -89,6 +82,31 @@ class LedgerAction(ActionBase):
     def wants_diff(self) -> bool:
         """Whether a diff was asked for."""
         return bool(self._task.diff)
+
+    def options(self) -> dict[str, t.Any]:
+        """All options."""
+        return self.OPTIONS
+
+    def answer(self, args: Args) -> dict[str, t.Any]:
+        """The result of the task. :raises AutoscaleError: fails the task."""
+        raise NotImplementedError
+
+
+class LedgerAction(ControllerAction):
+    """An action on one ledger, which is open while it works."""
+
+    def options(self) -> dict[str, t.Any]:
+        """Where the ledger is comes first."""
+        return {"ledger": {"type": "str", "fallback": (env_fallback, [LEDGER_VARIABLE])}, **self.OPTIONS}
+
+    def answer(self, args: Args) -> dict[str, t.Any]:
+        """Open the ledger and work."""
+        if not args["ledger"]:
+            raise LedgerError(
+                "no ledger was named", remedy=f"Set the option ledger or the environment variable {LEDGER_VARIABLE}"
+            )
+        with Ledger.open(args["ledger"], look_only=self.looks_only(args)) as ledger:
+            return self.work(ledger, args)
 
     def looks_only(self, args: Args) -> bool:
         """Whether the ledger is only read: always in check mode."""

@@ -20,7 +20,7 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._planning import 
 )
 
 
-def resume(stored: t.Mapping[str, t.Any], spec: GroupSpec, observed: Observed) -> Plan:
+def resume(stored: t.Mapping[str, t.Any], spec: GroupSpec, observed: Observed, not_holder: str = "") -> Plan:
     """The plan that action goes on with: never more than it first said, and within the bounds as they are now.
 
     A launch whose VM exists is always kept, so that it is finished or undone; a victim that is already out of service
@@ -30,10 +30,18 @@ def resume(stored: t.Mapping[str, t.Any], spec: GroupSpec, observed: Observed) -
 
     A launch that is dropped keeps its row and its lease, as the interrupted run may have asked for its clone, which
     vCenter need not show yet. The next action of the group gives both up (``scaling_action``, state ``observed``).
+
+    :param not_holder: why this site may not act any more (D6): nothing of the plan is done then, and a reconcile by the
+        site that may finds what the interrupted run has left.
     """
     plan = Plan.from_dict(stored)
     if not plan.acts:
         return plan
+    if not_holder:
+        changed = {"verdict": "refuse", "code": "not_holder", "count": 0, "size_after": plan.size_before}
+        changed.update(launches=[], victims=[], evictions=[])
+        reason = f"{not_holder}; the action was cut off before and is not carried on ({plan.reason})"
+        return Plan.from_dict({**plan.as_dict(), **changed, "reason": reason})
     if plan.direction == "out":
         return _resume_out(plan, spec, observed)
     return _resume_in(plan, spec, observed)
@@ -71,7 +79,8 @@ def _resume_in(plan: Plan, spec: GroupSpec, observed: Observed) -> Plan:
     if observed.in_service is None or observed.registered is None:
         spare = 0
     else:
-        spare = min(observed.in_service, observed.registered) - spec.size.min
+        low = spec.size.min if plan.minimum is None else plan.minimum
+        spare = min(observed.in_service, observed.registered) - low
     kept = []
     for victim in plan.victims:
         now = members.get(victim.name)

@@ -8,18 +8,13 @@ One playbook runs everything, for an ansible process costs seconds; each task st
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-import yaml
+from contract.f5_kit import failing, play, task
 
 from lab.bigip.spawn import spawn
 from lab.kit import free_port
@@ -38,20 +33,6 @@ class Healthy(BaseHTTPRequestHandler):
 
     def log_message(self, *_args: object) -> None:
         pass
-
-
-def task(label: str, module: str, /, **options: Any) -> dict[str, Any]:
-    """A task that registers its result under *label*."""
-    return {
-        "name": label,
-        f"f5networks.f5_modules.{module}": {**options, "provider": "{{ provider }}"},
-        "register": label,
-    }
-
-
-def failing(work: dict[str, Any]) -> dict[str, Any]:
-    """The task may fail: its refusal is what the test reads."""
-    return {**work, "ignore_errors": True}
 
 
 def member(label: str, host: str, /, **options: Any) -> dict[str, Any]:
@@ -101,7 +82,6 @@ class Story:
     """Results of the tasks by name, and the device as it was left."""
 
     results: ClassVar[dict[str, Any]] = {}
-    output = ""
     members: ClassVar[dict[str, Any]] = {}
     state: ClassVar[dict[str, Any]] = {}
 
@@ -112,41 +92,12 @@ def story(tmp_path_factory) -> Story:
     folder: Path = tmp_path_factory.mktemp("f5")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Healthy)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    ansible = shutil.which("ansible-playbook") or str(Path(sys.executable).with_name("ansible-playbook"))
     with spawn(folder / "bigip", CONFIG) as device:
-        provider = {
-            "server": device.hostname,
-            "server_port": device.port,
-            "user": device.username,
-            "password": device.password,
-            "validate_certs": False,
-            "no_f5_teem": True,
-        }
-        work = tasks(server.server_port)
-        dump = {name: "{{ " + name + " }}" for name in (item.get("register") for item in work) if name}
-        work.append({"ansible.builtin.copy": {"dest": str(folder / "results.json"), "content": "{{ dump | to_json }}"}})
-        play = {"hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": work}
-        play["vars"] = {"provider": provider, "dump": dump, "ansible_python_interpreter": sys.executable}
-        (folder / "play.yml").write_text(yaml.safe_dump([play], sort_keys=False))
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("F5_", "ANSIBLE_"))}
-        environment |= {"ANSIBLE_LOCAL_TEMP": str(folder / "tmp"), "ANSIBLE_REMOTE_TEMP": str(folder / "tmp")}
-        done = subprocess.run(
-            [ansible, "-i", "localhost,", str(folder / "play.yml")],
-            capture_output=True,
-            text=True,
-            timeout=280,
-            cwd=folder,
-            env=environment,
-            check=False,
-        )
-        story = Story()
-        story.output = done.stdout + done.stderr
-        assert (folder / "results.json").exists(), story.output
-        Story.results = json.loads((folder / "results.json").read_text())
+        Story.results = play(folder, device, tasks(server.server_port))
         Story.state = device.state()
         Story.members = device.members()
     server.shutdown()
-    return story
+    return Story()
 
 
 CHANGED = ("monitor", "pool", "a", "b", "live", "b_forced", "b_enabled", "virtual", "a_gone", "replaced")

@@ -156,9 +156,9 @@ def alertmanager(folder: Path, config: str = ALERTMANAGER_YML) -> Iterator[Serve
 
 
 class Exporter:
-    """``/metrics`` on a free port; ``scrapes`` counts the requests."""
+    """``/metrics`` on a free port, or a given one; ``scrapes`` counts the requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         exporter = self
         self.scrapes = 0
 
@@ -175,7 +175,7 @@ class Exporter:
             def log_message(self, *_args: Any) -> None:
                 """Be quiet."""
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.address = f"127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
 

@@ -32,6 +32,7 @@ BINARIES: dict[str, tuple[tuple[str, ...], str]] = {
     "alertmanager": (("alertmanager", "prometheus-alertmanager"), "prometheus-alertmanager"),
     "amtool": (("amtool",), "prometheus-alertmanager"),
     "node_exporter": (("node_exporter", "prometheus-node-exporter"), "prometheus-node-exporter"),
+    "blackbox_exporter": (("blackbox_exporter", "prometheus-blackbox-exporter"), "prometheus-blackbox-exporter"),
     "docker-registry": (("docker-registry",), "docker-registry"),
     "kubectl": (("kubectl",), "kubernetes-client"),
 }

@@ -5,6 +5,9 @@
 
 ``python -m lab.load --url http://127.0.0.1:18080 --rate-file rate --stats load.jsonl``. One line a second goes to the
 stats file; SIGTERM stops new requests, waits for those under way and writes the last line. Bounded in time and rate.
+
+With ``--resolver 127.0.56.53:5353`` (several may be given) the host of the URL is a name that is found there, and kept
+for the answer's TTL, as clients of a service at two sites do; ``--requests`` gets a line a request.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ from collections import Counter
 from pathlib import Path
 
 import aiohttp
+from yarl import URL
+
+from .dns import Resolver
 
 MAX_RATE = 400
 MAX_SECONDS = 1800
@@ -26,8 +32,23 @@ MAX_SECONDS = 1800
 class Load:
     """Requests a second, counted. A request fails when it is not answered with 200 and its whole body."""
 
-    def __init__(self, url: str, rate_file: Path, stats: Path, slow_every_s: float, slow_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        rate_file: Path,
+        stats: Path,
+        slow_every_s: float,
+        slow_s: float,
+        *,
+        resolver: Resolver | None = None,
+        requests: Path | None = None,
+        timeout_s: float = 30,
+    ) -> None:
         self.url = url
+        self.resolver = resolver
+        self.requests = requests
+        self.timeout_s = timeout_s
+        self.answers: list[str] = []
         self.rate_file = rate_file
         self.stats = stats
         self.slow_every_s = slow_every_s
@@ -46,15 +67,25 @@ class Load:
 
     async def request(self, session: aiohttp.ClientSession, path: str) -> None:
         started = time.time()
+        found, problem = "", ""
         try:
-            async with session.get(self.url + path) as response:
+            url, headers = URL(self.url + path), {}
+            if self.resolver is not None:
+                found = (await self.resolver.find(str(url.host)))[0]
+                headers["Host"] = f"{url.host}:{url.port}"
+                url = url.with_host(found)
+            async with session.get(url, headers=headers) as response:
                 await response.read()
                 if response.status != 200:
                     raise ValueError(f"status {response.status}")
             self.counts["ok"] += 1
         except (aiohttp.ClientError, asyncio.TimeoutError, ValueError, OSError) as error:
+            problem = repr(error)
             self.counts["failed"] += 1
-            self.failures.append({"at": started, "path": path, "error": repr(error), "after_s": time.time() - started})
+            self.failures.append({"at": started, "path": path, "error": problem, "after_s": time.time() - started})
+        if self.requests is not None:
+            row = {"at": started, "done": time.time(), "ok": not problem, "by": found, "error": problem}
+            self.answers.append(json.dumps(row) + "\n")
 
     def spawn(self, session: aiohttp.ClientSession, path: str) -> None:
         task = asyncio.create_task(self.request(session, path))
@@ -67,7 +98,7 @@ class Load:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
-        timeout = aiohttp.ClientTimeout(total=30)
+        timeout = aiohttp.ClientTimeout(total=self.timeout_s)
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
             began = next_report = next_slow = time.monotonic()
@@ -96,6 +127,10 @@ class Load:
         line["failures"], self.failures = self.failures[:20], []
         with self.stats.open("a") as file:
             file.write(json.dumps(line) + "\n")
+        if self.requests is not None:
+            with self.requests.open("a") as file:
+                file.writelines(self.answers)
+            self.answers = []
 
 
 def main() -> None:
@@ -105,11 +140,22 @@ def main() -> None:
     parser.add_argument("--stats", type=Path, required=True)
     parser.add_argument("--slow-every", type=float, default=2.0, help="seconds between two long requests; 0 for none")
     parser.add_argument("--slow-seconds", type=float, default=3.0, help="how long a long request takes")
+    parser.add_argument("--resolver", action="append", default=[], help="host:port of a name server; several may be")
+    parser.add_argument("--requests", type=Path, help="a line a request goes there")
+    parser.add_argument("--timeout", type=float, default=30, help="seconds for a request")
     arguments = parser.parse_args()
+    servers = [(host, int(port)) for host, _colon, port in (text.rpartition(":") for text in arguments.resolver)]
 
     async def run() -> None:
         await Load(
-            arguments.url, arguments.rate_file, arguments.stats, arguments.slow_every, arguments.slow_seconds
+            arguments.url,
+            arguments.rate_file,
+            arguments.stats,
+            arguments.slow_every,
+            arguments.slow_seconds,
+            resolver=Resolver(servers) if servers else None,
+            requests=arguments.requests,
+            timeout_s=arguments.timeout,
         ).run()
 
     asyncio.run(run())

@@ -89,6 +89,11 @@ class Settings:
         return f"{first}.{second}.{int(third) + self.index}"
 
     @property
+    def vip(self) -> str:
+        """Where the BIG-IP serves the group ``web``, as address:port."""
+        return f"{self.host}:{self.vip_port}"
+
+    @property
     def base_members(self) -> dict[str, str]:
         """Address by name of the VMs that are there from the start."""
         return {"web-base-1": f"{self.subnet}.11", "web-base-2": f"{self.subnet}.12"}
@@ -123,8 +128,7 @@ class Settings:
 
     def _spec(self, file: Path, changes: Mapping[str, Any] | None) -> dict[str, Any]:
         spec = yaml.safe_load(file.read_text().replace(f"{SUBNET}.", f"{self.subnet}."))
-        port = self.model_vip_port if file == MODEL_GROUP else self.vip_port
-        spec["load_balancer"]["vip"] = f"{self.host}:{port}"
+        spec["load_balancer"]["vip"] = f"{self.host}:{self.model_vip_port}" if file == MODEL_GROUP else self.vip
         for key, value in (changes or {}).items():
             spec[key] = {**spec[key], **value} if isinstance(value, Mapping) and key in spec else value
         return spec
@@ -195,7 +199,7 @@ class Settings:
                 "password_file": str(self.secret("bigip-password")),
                 "ca_path": str(tls / "ca.pem"),
                 "control": f"http://{self.host}:{self.bigip_control_port}",
-                "vip": f"{self.host}:{self.vip_port}",
+                "vip": self.vip,
             },
             "prometheus": {
                 "url": f"http://{self.host}:{self.prometheus_port}",

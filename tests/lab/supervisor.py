@@ -172,10 +172,11 @@ class Lab:
             environment={"PYTHONPATH": str(REPO / "tests")},
         )  # fmt: skip
         part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.bigip_control_port}/healthz"))
-        part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.vip_port}/"))
+        if settings.base_members:
+            part.wait_ready(lambda: answers(f"http://{settings.vip}/"))
         # Members serve before their monitor's first answer; who starts to watch now is to find them available.
         part.wait_ready(self._members_available)
-        self.say(f"lab: virtual server on http://{settings.host}:{settings.vip_port}")
+        self.say(f"lab: virtual server on http://{settings.vip}")
 
     def _members_available(self) -> bool:
         """Whether the BIG-IP's monitors have found every member."""
@@ -197,7 +198,7 @@ class Lab:
         pool = {"name": "web-pool", "monitor": "/Common/web-health", "members": members}
         virtual = {
             "name": "web-vip",
-            "destination": f"{self.settings.host}:{self.settings.vip_port}",
+            "destination": self.settings.vip,
             "pool": "/Common/web-pool",
         }
         config = {"partition": "Common", "monitors": [monitor], "pools": [pool], "virtuals": [virtual]}
@@ -258,8 +259,25 @@ class Lab:
             (folder / name).mkdir(parents=True, exist_ok=True)
         exporter.credentials(arguments, folder)
         config = folder / "prometheus.yml"
-        config.write_text(
-            f"""# The site's own file: jobs that are not a group's.
+        config.write_text(self._prometheus_config())
+        part = self.part("prometheus")
+        part.start(
+            [
+                prometheus,
+                f"--config.file={config}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address={settings.host}:{settings.prometheus_port}",
+                "--web.enable-lifecycle",
+                "--query.lookback-delta=15s",
+            ],
+            cwd=folder,
+        )
+        part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.prometheus_port}/-/ready"))
+        self.say(f"lab: Prometheus on http://{settings.host}:{settings.prometheus_port}")
+
+    def _prometheus_config(self) -> str:
+        settings = self.settings
+        return f"""# The site's own file: jobs that are not a group's.
 global:
   scrape_interval: {settings.scrape_s:g}s
   evaluation_interval: 1s
@@ -277,21 +295,6 @@ scrape_configs:
     static_configs:
       - targets: ["{settings.host}:{settings.receiver_port}"]
 """
-        )
-        part = self.part("prometheus")
-        part.start(
-            [
-                prometheus,
-                f"--config.file={config}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address={settings.host}:{settings.prometheus_port}",
-                "--web.enable-lifecycle",
-                "--query.lookback-delta=15s",
-            ],
-            cwd=folder,
-        )
-        part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.prometheus_port}/-/ready"))
-        self.say(f"lab: Prometheus on http://{settings.host}:{settings.prometheus_port}")
 
 
 def _relative(path: Path) -> str:

@@ -108,6 +108,7 @@ def _row(found: Object, nodes_query: str | None) -> Object:
     return {
         **_cluster.row(found),
         "nodes": [node for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else [],
+        "labels": found["metadata"].get("labels") or {},
         "based_on": {"name": based.get("name", ""), "timestamp": based.get("timestamp", "")} if based else None,
         "backup": _cluster.backup_row(spec),
     }

@@ -127,7 +127,7 @@ def read_pool(client: BigIP, name: str, partition: str) -> Pool:
     try:
         data = client.get(path, {"expandSubcollections": "true"})
     except MissingObjectError:
-        raise _missing_pool(client, name, partition) from None
+        raise missing_pool(client, name, partition) from None
     monitor = str(data.get("monitor") or "").strip()
     items = (data.get("membersReference") or {}).get("items") or []
     members = [_member(item, partition, monitor) for item in items]
@@ -164,9 +164,9 @@ def refresh(client: BigIP, pool: Pool) -> Pool:
     try:
         answer = client.get(f"{pool.path}/members/stats")
         for url, entry in (answer.get("entries") or {}).items():
-            figures[_name_in_url(url)] = _plain(entry)
+            figures[_name_in_url(url)] = plain_entry(entry)
     except MissingObjectError:
-        raise _missing_pool(client, pool.name, pool.partition) from None
+        raise missing_pool(client, pool.name, pool.partition) from None
     members: dict[Key, Member] = {}
     for key, member in pool.members.items():
         own = figures.get(member.full_name)
@@ -175,7 +175,7 @@ def refresh(client: BigIP, pool: Pool) -> Pool:
                 answer = client.get(f"{pool.path}/members/{object_path(member.partition, member.name)}/stats")
             except MissingObjectError:
                 continue
-            own = next((_plain(entry) for entry in (answer.get("entries") or {}).values()), {})
+            own = next((plain_entry(entry) for entry in (answer.get("entries") or {}).values()), {})
         if "serverside.curConns" not in own:
             raise BackendDownError(
                 f"{client.name} gives no connection count for member {member.full_name} of {pool.full_name}",
@@ -220,8 +220,9 @@ def virtuals_of(client: BigIP, pools: t.Collection[str]) -> dict[str, list[dict[
     return found
 
 
-def _missing_pool(client: BigIP, name: str, partition: str) -> NotFoundError:
-    items = client.get(POOLS, {"$select": "name,partition"}).get("items") or []
+def missing_pool(client: BigIP, name: str, partition: str, where: str = POOLS) -> NotFoundError:
+    """The error for a pool that is not at *where*, with the names that come near."""
+    items = client.get(where, {"$select": "name,partition"}).get("items") or []
     names = [full_name(str(item.get("partition", "Common")), str(item["name"])) for item in items]
     wanted = full_name(partition, name)
     similar = difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)
@@ -267,7 +268,7 @@ def _name_in_url(url: str) -> str:
     return unquote(element).replace("~", "/")
 
 
-def _plain(entry: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def plain_entry(entry: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """``{"serverside.curConns": {"value": 3}}`` -> ``{"serverside.curConns": 3}``."""
     inner = (entry.get("nestedStats") or {}).get("entries") or {}
     return {name: value.get("value", value.get("description")) for name, value in inner.items()}

@@ -9,14 +9,16 @@ The ledger: durable state of the scaling groups. ``Ledger.open(url)`` is the doo
 from __future__ import annotations
 
 from ._controllers import Controllers
+from ._epoch_stores import Answer, ask_stores
+from ._epochs import Epochs
 from ._errors import LedgerError
 from ._leases import Leases
 from ._reconciled import Reconciled
 from ._state import State
 
 
-class Ledger(Leases, Reconciled, Controllers, State):
-    """Actions, leases, comparisons, controllers and the questions about them, over one store."""
+class Ledger(Leases, Reconciled, Controllers, Epochs, State):
+    """Actions, leases, comparisons, controllers, epochs and the questions about them, over one store."""
 
 
-__all__ = ["Ledger", "LedgerError"]
+__all__ = ["Answer", "Epochs", "Ledger", "LedgerError", "ask_stores"]

@@ -54,5 +54,14 @@ def _to_3(connection: sa.Connection) -> None:
     )
 
 
+def _to_4(connection: sa.Connection) -> None:
+    """Which site may act on the groups of a scope."""
+    connection.exec_driver_sql(
+        """CREATE TABLE epochs (scope TEXT NOT NULL, epoch INTEGER NOT NULL, holder TEXT DEFAULT '' NOT NULL,
+        alone BOOLEAN NOT NULL, granted_at DOUBLE PRECISION NOT NULL, "by" TEXT DEFAULT '' NOT NULL,
+        reason TEXT DEFAULT '' NOT NULL, CONSTRAINT pk_epochs PRIMARY KEY (scope))"""
+    )
+
+
 #: One function a version step: ``MIGRATIONS[i](connection)`` turns a store of version ``i + 1`` into ``i + 2``.
-MIGRATIONS: tuple[t.Callable[[sa.Connection], None], ...] = (_to_2, _to_3)
+MIGRATIONS: tuple[t.Callable[[sa.Connection], None], ...] = (_to_2, _to_3, _to_4)

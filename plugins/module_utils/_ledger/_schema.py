@@ -43,6 +43,7 @@ class Tables(t.NamedTuple):
     suspensions: sa.Table
     controllers: sa.Table
     reconciliations: sa.Table
+    epochs: sa.Table
 
 
 def build_tables() -> Tables:
@@ -257,9 +258,21 @@ def build_tables() -> Tables:
         document("findings"),
         document("leaked"),  # {vms, members, targets, leases}
     )
+    # Which site may act on the groups of a scope; the same record stands in the ledgers of the other sites (D6).
+    epochs = sa.Table(
+        "epochs",
+        metadata,
+        text("scope", primary_key=True),
+        number("epoch"),
+        text("holder"),  # name of a site
+        sa.Column("alone", sa.Boolean, nullable=False),  # forced, without most of the stores
+        seconds("granted_at"),
+        text("by"),
+        text("reason"),
+    )
     return Tables(
         metadata, schema_version, actions, steps, members, leases, events, cooldowns, locks, inbox, work,
-        breakers, suspensions, controllers, reconciliations,
+        breakers, suspensions, controllers, reconciliations, epochs,
     )  # fmt: skip
 
 

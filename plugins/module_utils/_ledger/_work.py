@@ -195,6 +195,7 @@ class WorkQueue(Inbox):
         pause: t.Callable[[int], float] = lambda _unused: 0.0,
         limit: int = 1,
         soon: float | None = None,
+        rest: float = 0.0,
     ) -> bool | None:
         """The action ended; the group is idle again. Nothing of its last attempt may run any more.
 
@@ -206,6 +207,7 @@ class WorkQueue(Inbox):
         :param limit: so many failures in a row, and a person has to look: below it the signal is set again while an
             alert still asks for it, from it on only a new delivery sets it.
         :param soon: seconds after which the group is reconciled when a scaling action failed.
+        :param rest: seconds for which no signal of the group is looked at after an action that did not fail.
         :returns: whether the group now needs attention; ``None`` when *claim* is outdated, and nothing was stored.
         """
         with self._ledger.write() as connection:
@@ -224,6 +226,8 @@ class WorkQueue(Inbox):
             else:
                 failures = int(signal.pop("failures", 0)) + 1
                 signal.pop("attention", None)
+                if rest and not failed:
+                    values["not_before"] = self._ledger.clock() + rest
                 if failed:
                     if failures < limit:
                         self._ask_again(connection, row, claim, values, signal)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Private to the collection; may change without notice.
 
-What may be done with a group at all: processes that a person suspended, and the breaker.
+What may be done with a group at all: processes that a person suspended, the breaker, and the site's right to act.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ class Controls(_Row):
     """Bounds that do not come from the declaration.
 
     :param suspended: of ``launch``, ``terminate``, ``replace``; ``all`` stands for the three.
+    :param not_holder: why this site may not act on the group, as another one holds its epoch (D6); empty: it may.
     """
 
     suspended: frozenset[str] = frozenset()
     breaker: Breaker = dataclasses.field(default_factory=Breaker)
+    not_holder: str = ""
 
     def __post_init__(self) -> None:
         given = frozenset(self.suspended or ())
@@ -36,5 +38,9 @@ class Controls(_Row):
             object.__setattr__(self, "breaker", Breaker.from_dict(breaker or {}))
 
     def as_dict(self) -> dict[str, t.Any]:
-        """As the ledger gives it: ``{suspended: [..], breaker: {..}}``."""
-        return {"suspended": sorted(self.suspended), "breaker": self.breaker.as_dict()}
+        """Plain data: ``{suspended: [..], breaker: {..}, not_holder: ..}``."""
+        return {
+            "suspended": sorted(self.suspended),
+            "breaker": self.breaker.as_dict(),
+            "not_holder": self.not_holder,
+        }

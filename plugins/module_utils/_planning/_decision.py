@@ -8,22 +8,24 @@ The decision: a pure function of the group, what was observed, the cooldowns, th
 Order of the checks, and why:
 
 1. ``disabled``: whatever else is true, a disabled group does nothing.
-2. ``suspended``: a person stopped this process. No cooldown starts, so that the signal is looked at when it is resumed.
-3. ``unknown_state``: a number that the direction needs could not be read. Nothing is made or removed on a guess
+2. ``not_holder``: another site holds the group's epoch, or nobody does (D6). No cooldown starts, so that a site that
+   takes it over acts at once.
+3. ``suspended``: a person stopped this process. No cooldown starts, so that the signal is looked at when it is resumed.
+4. ``unknown_state``: a number that the direction needs could not be read. Nothing is made or removed on a guess
    (invariant 9), and no cooldown starts, so that the next signal is looked at as soon as the source is back.
-4. ``cooldown``: the direction rests, unless the signal says to ignore that. It stands before the bounds, as a repeated
+5. ``cooldown``: the direction rests, unless the signal says to ignore that. It stands before the bounds, as a repeated
    alert at a bound would otherwise start the cooldown again and again, and the group would never act after it. A
    resting direction is therefore refused without moving the end of its rest.
-5. ``breaker_open``: launches fail again and again (invariant 8). It stands before the bound: VMs that failed count as
+6. ``breaker_open``: launches fail again and again (invariant 8). It stands before the bound: VMs that failed count as
    owned, so that a group whose clones never boot soon is full of them, and "the bound is reached" would hide why. It
    starts no cooldown, as it has a time of its own.
-6. What an earlier scale-in left behind, drained but not deleted, is finished before a scale-in looks at the minimum:
+7. What an earlier scale-in left behind, drained but not deleted, is finished before a scale-in looks at the minimum:
    it carries no load and is not counted, so that at the minimum it would keep its VM and its address for ever. It
    stands behind the cooldown, so that a removal that fails again and again is not tried at once each time.
-7. ``at_max``, ``at_min``: the bound is reached; this refusal starts the direction's cooldown (A4). A signal that
+8. ``at_max``, ``at_min``: the bound is reached; this refusal starts the direction's cooldown (A4). A signal that
    ignores the cooldown does not prolong one that already runs. VMs in quarantine are no bound: the oldest are deleted
    first where a launch needs their room.
-8. ``no_victim``: there is nobody who may leave.
+9. ``no_victim``: there is nobody who may leave.
 
 Numbers (A5): scale-out counts ``max(registered, owned)``, scale-in ``min(registered, in_service)``. Each errs towards
 doing less.
@@ -54,7 +56,7 @@ def decide(
     """What to do about *signal*.
 
     :param now: seconds since the epoch; also the time in the names of new VMs.
-    :param controls: what is suspended, and the breaker.
+    :param controls: what is suspended, the breaker, and whether this site may act.
     """
     needed = ("registered", "owned") if signal.direction == OUT else ("registered", "in_service", "owned")
     numbers = {name: getattr(observed, name) for name in needed}
@@ -69,6 +71,8 @@ def decide(
 
     if not spec.enabled:
         return refuse("disabled", f"group {spec.name} is disabled")
+    if controls.not_holder:
+        return refuse("not_holder", controls.not_holder)
     process = LAUNCH if signal.direction == OUT else TERMINATE
     if process in controls.suspended:
         return refuse("suspended", f"{process} of group {spec.name} is suspended; resume it with scaling_process")
@@ -93,35 +97,38 @@ def decide(
 
     wanted = signal.count or (spec.size.step_out if signal.direction == OUT else spec.size.step_in)
     evictions: tuple[Member, ...] = ()
-    room = size - spec.size.min
+    low, high = signal.floor(spec.size.min), signal.ceiling(spec.size.max)
+    room = size - low
     if signal.direction == OUT:
         wanted = wanted if permit is None else min(wanted, permit)
-        evictions = () if TERMINATE in controls.suspended else _evictions(spec, observed, wanted)
-        room = _room(spec, observed, len(evictions))
+        evictions = () if TERMINATE in controls.suspended else _evictions(high, observed, wanted)
+        room = _room(high, observed, len(evictions))
     if room <= 0:
-        code, bound = ("at_max", spec.size.max) if signal.direction == OUT else ("at_min", spec.size.min)
+        code, bound = ("at_max", high) if signal.direction == OUT else ("at_min", low)
         counted = ", ".join(f"{number} {_SOURCES[name]}" for name, number in numbers.items())
-        rest = None if resting else now + spec.cooldown.of(signal.direction)
+        # Where a person said to stop is no bound of the group, which may go on at once.
+        said = (low, high) != (spec.size.min, spec.size.max)
+        rest = None if resting or said else now + spec.cooldown.of(signal.direction)
         return refuse(code, f"size is {size} and the bound is {bound} ({counted})", rest)
 
     if signal.direction == OUT:
         return _grow(spec, observed, signal, now, min(wanted, room), evictions)
-    victims = _victims(spec, observed, min(wanted, room))
+    victims = _victims(spec, observed, min(wanted, room), low)
     if not victims:
         return refuse("no_victim", "every member is a base member, protected, in quarantine, or has no VM")
     return _shrink(observed, signal, size, victims)
 
 
-def _room(spec: GroupSpec, observed: Observed, evicted: int) -> int:
-    """Members that fit (A5) once *evicted* VMs are gone. A deleted VM lowers only what is owned."""
-    return spec.size.max - max(t.cast(int, observed.registered), t.cast(int, observed.owned) - evicted)
+def _room(high: int, observed: Observed, evicted: int) -> int:
+    """Members that fit (A5) below *high* once *evicted* VMs are gone. A deleted VM lowers only what is owned."""
+    return high - max(t.cast(int, observed.registered), t.cast(int, observed.owned) - evicted)
 
 
-def _evictions(spec: GroupSpec, observed: Observed, wanted: int) -> tuple[Member, ...]:
+def _evictions(high: int, observed: Observed, wanted: int) -> tuple[Member, ...]:
     """The fewest quarantined members, oldest first, that give *wanted* launches as much room as they can."""
     oldest = oldest_quarantined(observed.members)
-    count = max(range(len(oldest) + 1), key=lambda evicted: (min(wanted, _room(spec, observed, evicted)), -evicted))
-    return tuple(oldest[:count]) if _room(spec, observed, count) > 0 else ()
+    count = max(range(len(oldest) + 1), key=lambda evicted: (min(wanted, _room(high, observed, evicted)), -evicted))
+    return tuple(oldest[:count]) if _room(high, observed, count) > 0 else ()
 
 
 def quarantine_room(spec: GroupSpec, members: t.Iterable[Member], leaving: t.Collection[str]) -> int:
@@ -144,7 +151,7 @@ def _grow(
     spec: GroupSpec, observed: Observed, signal: Signal, now: float, count: int, evictions: tuple[Member, ...]
 ) -> Plan:
     names = unused_names(spec.vm.prefix, now, count, {member.name for member in observed.members})
-    before, after = (spec.size.max - _room(spec, observed, evicted) for evicted in (0, len(evictions)))
+    before, after = (-_room(0, observed, evicted) for evicted in (0, len(evictions)))
     gone = [member.name for member in evictions]
     text = f"{before} to {after + count} members, asked for by {signal.source}"
     if gone:
@@ -163,13 +170,13 @@ def _grow(
     )
 
 
-def _victims(spec: GroupSpec, observed: Observed, count: int) -> tuple[Member, ...]:
-    """At most *count* victims, such that those in service leave the minimum in service (invariant 2).
+def _victims(spec: GroupSpec, observed: Observed, count: int, low: int) -> tuple[Member, ...]:
+    """At most *count* victims, such that those in service leave *low* in service (invariant 2).
 
-    *count* is at most ``min(registered, in_service) - min``, so any choice keeps the floor. The loop says it once more,
+    *count* is at most ``min(registered, in_service) - low``, so any choice keeps the floor. The loop says it once more,
     so that the floor does not hang on how the count is made.
     """
-    spare = t.cast(int, observed.in_service) - spec.size.min
+    spare = t.cast(int, observed.in_service) - low
     chosen: list[Member] = []
     for member in choose_victims(observed.members, count, spec.scale_in.victim):
         if member.in_service:
@@ -195,4 +202,5 @@ def _shrink(observed: Observed, signal: Signal, size: int, victims: tuple[Member
         size_before=size,
         size_after=after,
         victims=victims,
+        minimum=signal.minimum,
     )

@@ -33,7 +33,8 @@ DONE_BY = {
 class Draft:
     """What one reconcile found so far. Each part reads what the parts before it left here.
 
-    :param held: processes that may not run: suspended ones, and all of a disabled group.
+    :param held: processes that may not run: suspended ones, and all of a group that is disabled or another site's.
+    :param not_holder: why this site may not act on the group at all; empty: it may.
     :param permit: VMs that the breaker still lets launch; None is no bound.
     :param lost: names that served and whose VM is gone.
     :param absent: names whose VM was not shown and may exist all the same; they keep what they have.
@@ -47,6 +48,7 @@ class Draft:
     now: float
     held: frozenset[str]
     permit: int | None
+    not_holder: str = ""
     findings: list[Finding] = dataclasses.field(default_factory=list)
     adopt: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)
     forget: list[str] = dataclasses.field(default_factory=list)
@@ -65,8 +67,9 @@ class Draft:
     @classmethod
     def begin(cls, spec: GroupSpec, survey: Survey, controls: Controls, now: float) -> Draft:
         """Nothing found yet."""
-        held = controls.suspended if spec.enabled else frozenset(PROCESSES)
-        return cls(spec, survey, now, held, controls.breaker.permit(now))
+        free = spec.enabled and not controls.not_holder
+        held = controls.suspended if free else frozenset(PROCESSES)
+        return cls(spec, survey, now, held, controls.breaker.permit(now), controls.not_holder)
 
     # ---- bounds
 
@@ -74,6 +77,8 @@ class Draft:
         """Why one of *processes* may not run; empty when all may."""
         if not self.spec.enabled:
             return "the group is disabled"
+        if self.not_holder:
+            return self.not_holder
         stopped = [process for process in processes if process in self.held]
         return f"{' and '.join(stopped)} {'is' if len(stopped) == 1 else 'are'} suspended" if stopped else ""
 

@@ -6,11 +6,13 @@
 Reconcile: a pure function of what the ledger and the three backends say, to findings and repairs.
 
 What it never does: believe a single listing, touch a base member, take away a member that serves, make more than max.
+A site that does not hold the group's epoch compares, keeps its ledger true, and changes no backend (D6).
 A source that could not be read leads to no repair that would need it (invariant 9).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ._check_vms import check_base, check_vms
@@ -75,7 +77,7 @@ def reconcile(
         check_rows, check_leases, check_vms, check_pool, check_targets, check_base, restore_numbers, replace_sick
     ):  # fmt: skip
         part(draft)
-    return _answer(draft)
+    return _answer(draft) if not controls.not_holder else _only_said(_answer(draft), controls.not_holder)
 
 
 def _answer(draft: Draft) -> Reconciliation:
@@ -94,6 +96,21 @@ def _answer(draft: Draft) -> Reconciliation:
         owned=draft.owned,
         room=max(0, draft.spec.size.max - draft.owned),
     )
+
+
+def _only_said(found: Reconciliation, why: str) -> Reconciliation:
+    """*found* without what would change a backend."""
+    findings = tuple(
+        dataclasses.replace(
+            row, repair="none", done_by="", message=f"{row.message.removesuffix(': removed')}; not removed, as {why}"
+        )
+        if row.repair == "remove"
+        else row
+        for row in found.findings
+    )
+    return dataclasses.replace(
+        found, findings=findings, pool_remove=(), target_remove=(), retire=(), launches=(), replaced=()
+    )  # fmt: skip
 
 
 def _launches(draft: Draft) -> tuple[Launch, ...]:

@@ -254,6 +254,21 @@ _HEALTH = _object(
     default={},
 )
 
+_RECOVERY = _object(
+    "Recovery",
+    "For a service that lives at several sites; optional.",
+    {
+        "scope": _text(
+            "Scope", "Groups of this scope are changed only from the site that holds its epoch, where the inventory "
+            "declares autoscale_epoch_stores.", "shop", pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$",
+        ),
+    },
+    {"scope": "shop"},
+    required=("scope",),
+    default=None,
+    nullable=True,
+)  # fmt: skip
+
 SCHEMA: dict[str, t.Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$id": "https://onprem.autoscale/schemas/scaling_group.schema.json",
@@ -333,6 +348,7 @@ SCHEMA: dict[str, t.Any] = {
                 {"user": "ubuntu", "key_file": "~/.ssh/id_ed25519"}, required=("user",), default=None, nullable=True,
             ),
             "model": MODEL,
+            "recovery": _RECOVERY,
         },
         {},
         required=("name", "size", "policies", "vm", "network", "load_balancer"),

@@ -93,17 +93,19 @@ def _unknown_keys(error: t.Any, where: str, problems: Problems) -> None:
         )
 
 
-def check_shape(data: t.Any, problems: Problems) -> None:
+def check_shape(
+    data: t.Any, problems: Problems, schema: t.Mapping[str, t.Any] = SCHEMA, *, what: str = "scaling group"
+) -> None:
     """Add to *problems* whatever in *data* the schema refuses.
 
     :raises AutoscaleError: when the Python library jsonschema is missing.
     """
     if not HAS_JSONSCHEMA:
         raise AutoscaleError(
-            "A scaling group cannot be checked: the Python library jsonschema is missing on the controller",
+            f"A {what} cannot be checked: the Python library jsonschema is missing on the controller",
             remedy="Install it into the Python that runs Ansible: pip install jsonschema",
         )
-    errors = jsonschema.Draft202012Validator(SCHEMA).iter_errors(data)
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(data)
     for error in sorted(errors, key=lambda item: [str(part) for part in item.absolute_path]):
         where = path_text(error.absolute_path)
         if error.validator == "additionalProperties":

@@ -235,6 +235,13 @@ class Ssh(_Value):
 
 
 @dataclasses.dataclass(frozen=True)
+class Recovery(_Value):
+    """Whose epoch decides which site may change the group."""
+
+    scope: str
+
+
+@dataclasses.dataclass(frozen=True)
 class GroupSpec(_Value):
     """One scaling group; build it with :func:`parse_spec`."""
 
@@ -260,6 +267,7 @@ class GroupSpec(_Value):
     health: Health
     ssh: Ssh | None
     model: Model | None
+    recovery: Recovery | None
 
 
 def _policy(data: t.Mapping[str, t.Any]) -> Policy:
@@ -292,6 +300,7 @@ def _group(data: dict[str, t.Any]) -> GroupSpec:
         health=_build(Health, data["health"]),
         ssh=_optional(Ssh, data["ssh"]),
         model=build_model(data["model"]),
+        recovery=_optional(Recovery, data["recovery"]),
     )
 
 

@@ -133,7 +133,10 @@ class Signal(_Row):
     :param source: ``alert``, ``schedule``, ``person`` or ``sweep``.
     :param count: members to add or remove instead of the group's step; at least 1.
     :param ignore_cooldown: act although the direction rests.
-    :raises InvalidSpecError: for a direction, source or count that does not exist.
+    :param minimum: stands in for the group's minimum while it shrinks, so that a standby site can go below it; only a
+        person may say so.
+    :param maximum: a growth ends there, where the group's own maximum is not lower; only a person may say so.
+    :raises InvalidSpecError: for a direction, source, count, minimum or maximum that does not exist.
     """
 
     direction: str
@@ -141,6 +144,8 @@ class Signal(_Row):
     reason: str = ""
     count: int | None = None
     ignore_cooldown: bool = False
+    minimum: int | None = None
+    maximum: int | None = None
 
     def __post_init__(self) -> None:
         for field, allowed in (("direction", DIRECTIONS), ("source", SOURCES)):
@@ -151,6 +156,27 @@ class Signal(_Row):
             isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1
         ):
             raise InvalidSpecError(f"signal.count: value is {self.count!r}; allowed: a whole number from 1 on, or null")
+        for field, direction in (("minimum", IN), ("maximum", OUT)):
+            value = getattr(self, field)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise InvalidSpecError(
+                    f"signal.{field}: value is {value!r}; allowed: a whole number from 0 on, or null"
+                )
+            if (self.source, self.direction) != ("person", direction):
+                raise InvalidSpecError(
+                    f"signal.{field}: value is {value!r} with source {self.source} and direction {self.direction}; "
+                    f"allowed: null, as only a person may say where a scale-{direction} ends"
+                )
+
+    def floor(self, minimum: int) -> int:
+        """How many members a scale-in leaves in service, where the group says *minimum*."""
+        return minimum if self.minimum is None else self.minimum
+
+    def ceiling(self, maximum: int) -> int:
+        """How many members a scale-out may lead to, where the group says *maximum*."""
+        return maximum if self.maximum is None else min(maximum, self.maximum)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,8 +206,8 @@ class Plan(_Row):
     """What to do, and why or why not.
 
     :param verdict: ``act`` or ``refuse``.
-    :param code: scale_out, scale_in, at_max, at_min, breaker_open, cooldown, disabled, no_victim, suspended or
-        unknown_state.
+    :param code: scale_out, scale_in, at_max, at_min, breaker_open, cooldown, disabled, no_victim, not_holder,
+        suspended or unknown_state.
     :param reason: one sentence for people.
     :param count: members to make or to remove; 0 for a refusal.
     :param size_before: the count that the decision was made on (A5); None when it is unknown.
@@ -189,6 +215,7 @@ class Plan(_Row):
     :param cooldown_until: set only when this refusal itself starts a cooldown (at_max, at_min).
     :param evictions: quarantined members whose VMs are deleted before the launches, as these need their room.
     :param quarantine: VMs of this plan that may be kept for diagnosis when they fail; further ones are deleted.
+    :param minimum: that of the signal, for when the action is carried on; None: the group's.
     """
 
     verdict: str
@@ -203,6 +230,7 @@ class Plan(_Row):
     cooldown_until: float | None = None
     evictions: tuple[Member, ...] = ()
     quarantine: int = 0
+    minimum: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "launches", _rows(Launch, self.launches))

@@ -27,6 +27,10 @@ from ._sweep import Sweep, SweepError
 LOG = logging.getLogger(__name__)
 ASK_AGAIN_S = 15.0
 _STRAY_S = 2.0
+#: The planner's code for a site that may not act, and how long its alerts wait then. A cooldown in the ledger would
+#: hold up the first action after a takeover, too.
+NOT_HOLDER = "not_holder"
+NOT_HOLDER_REST_S = 120.0
 
 
 class Follower:
@@ -213,6 +217,7 @@ class Follower:
             pause=self._pause,
             limit=self._config.executor.max_failures,
             soon=self._config.reconcile_soon if self._config.reconcile_period else None,
+            rest=NOT_HOLDER_REST_S if (verdict, why) == ("refused", NOT_HOLDER) else 0.0,
         )
         if attention is None:
             LOG.info("group %s: action %s has moved on without this node", claim.group, claim.ident)

@@ -9,8 +9,11 @@ no monitor of their own, ``slowRampTime`` and idle timeouts do nothing, ``resele
 
 The rooms of this package, from bottom to top:
 
-``errors`` and ``names``; ``schema`` (properties and their defaults); ``model`` (configuration and its rules, no I/O);
-``runtime``, ``monitor`` and ``dataplane`` (what runs); ``view`` and ``stats`` (what REST shows); ``auth``; ``ltm``,
-``system``, ``transactions`` and ``rest`` (what REST does); ``device`` (pair, reboot); ``control`` and ``faults``
-(what a test may do to it); ``emulator`` (all of it together).
+``errors``, ``names`` and ``target``; ``schema`` (properties and their defaults); ``model`` (configuration and its
+rules, no I/O); ``runtime``, ``monitor`` and ``dataplane`` (what runs); ``view`` and ``stats`` (what REST shows);
+``auth``; ``ltm``, ``system``, ``transactions`` and ``rest`` (what REST does); ``device`` (pair, reboot); ``control``
+and ``faults`` (what a test may do to it); ``emulator`` (all of it together).
+
+BIG-IP DNS stands beside it in the same order:
+``gtm_schema``, ``gtm_model``, ``gtm_runtime``, ``gtm_view``, ``gtm_rest``, ``gtm_sync`` (the group of its devices).
 """

@@ -31,11 +31,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--cert", required=True, help="certificate chain, PEM")
     parser.add_argument("--key", required=True, help="its key, PEM")
     parser.add_argument("--password-file", type=Path, required=True, help="password of admin")
-    parser.add_argument("--config", type=Path, help="JSON: partition, monitors, pools, virtuals, users")
+    parser.add_argument("--config", type=Path, help="JSON: partition, monitors, pools, virtuals, users, gtm")
     parser.add_argument("--name", default="bigip1.lab", help="host name of the device")
     parser.add_argument("--peer", help="control address of the other device of the pair, http://host:port")
     parser.add_argument("--role", choices=("active", "standby"), default="active", help="role at the start")
     parser.add_argument("--monitor-scale", type=float, default=1.0, help="factor on every time of the monitors")
+    parser.add_argument("--dns", type=address, help="address that BIG-IP DNS answers at, host:port (UDP and TCP)")
+    parser.add_argument("--gtm-peer", action="append", default=[], help="control address of one of its sync group")
     parser.add_argument("--ready-file", type=Path, help="JSON with the real addresses, written when the device serves")
     parser.add_argument("--log-level", default="INFO")
     return parser.parse_args(arguments)
@@ -44,6 +46,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 async def serve(options: argparse.Namespace) -> None:
     """Run the device; it starts with its configuration saved."""
     data = json.loads(options.config.read_text()) if options.config else {}
+    gtm = data.get("gtm", {})
     users = [User("admin", options.password_file.read_text().strip())]
     users += [User(**user) for user in data.get("users", [])]
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -58,6 +61,8 @@ async def serve(options: argparse.Namespace) -> None:
         role=options.role,
         peer=options.peer,
         monitor_scale=options.monitor_scale,
+        dns=options.dns or (address(gtm["listen"]) if gtm.get("listen") else None),
+        gtm_peers=[*options.gtm_peer, *gtm.get("peers", [])],
     )
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -71,6 +76,7 @@ async def serve(options: argparse.Namespace) -> None:
         host, port = emulator.rest_address
         vips = {row["name"]: row["listening"] for row in emulator.state()["virtuals"]}
         ready = {"hostname": host, "port": port, "control": emulator.control_url, "virtuals": vips}
+        ready["dns"] = emulator.dns.address if emulator.dns else None
         waiting = options.ready_file.with_suffix(".new")
         waiting.write_text(json.dumps(ready))
         waiting.replace(options.ready_file)

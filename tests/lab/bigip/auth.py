@@ -180,9 +180,10 @@ class Auth:
         """
         if method == "GET" or parts[:1] == ["transaction"]:
             return
-        switching = method == "PATCH" and isinstance(body, dict) and set(body) <= {"session", "state"}
+        switches = {"enabled", "disabled"} if parts[:1] == ["gtm"] else {"session", "state"}
+        switching = method == "PATCH" and isinstance(body, dict) and set(body) <= switches
         needed = "operator" if switching and ("members" in parts or "node" in parts) else "manager"
-        if parts[:1] != ["ltm"]:
+        if parts[:1] not in (["ltm"], ["gtm"]):
             needed = "operator" if parts == ["sys", "config"] else "resource-admin"
         if not user.may(needed, partition):
             raise denied(user.name, f"{method} {'/'.join(parts)}")

@@ -113,6 +113,21 @@ class Control:
             return await self.peer_synced(request)
         return web.json_response(self.emulator.config.data)
 
+    # -- the sync group of BIG-IP DNS ----------------------------------------------------------------------------------
+
+    async def gtm_version(self, _request: web.Request) -> web.Response:
+        if not self.emulator.serving:
+            raise web.HTTPServiceUnavailable
+        return web.json_response({"version": self.emulator.config.data["gtm"]["version"]})
+
+    async def gtm_config(self, _request: web.Request) -> web.Response:
+        return web.json_response(self.emulator.config.data["gtm"])
+
+    async def gtm_peers(self, request: web.Request) -> web.Response:
+        """POST ``{"peers": ["http://host:port"]}``: the control addresses of the other devices from now on."""
+        self.emulator.gtm_group.join((await self._json(request)).get("peers", []))
+        return web.json_response({"peers": self.emulator.gtm_group.reached})
+
 
 def control_app(emulator: Emulator) -> web.Application:
     """The application of the control port."""
@@ -135,6 +150,9 @@ def control_app(emulator: Emulator) -> web.Application:
             web.post("/peer/synced", control.peer_synced),
             web.get("/peer/config", control.peer_config),
             web.post("/peer/config", control.peer_config),
+            web.get("/gtm/version", control.gtm_version),
+            web.get("/gtm/config", control.gtm_config),
+            web.post("/gtm/peers", control.gtm_peers),
         ]
     )
     return app

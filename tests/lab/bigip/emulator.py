@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import logging
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
+from ..dns import DnsServer
 from .auth import Auth, User
 from .dataplane import DataPlane
 from .device import Device
 from .faults import Faults
+from .gtm_model import Gtm
+from .gtm_runtime import GtmPlane
+from .gtm_sync import SyncGroup
+from .gtm_view import GtmView
 from .model import Config
 from .runtime import PoolRuntime
 from .stats import Stats, member_status
@@ -32,6 +38,8 @@ Address = tuple[str, int]
 
 def load_config(data: Mapping[str, Any]) -> Config:
     """A configuration from the lab's JSON: ``partition, monitors, pools, virtuals``, each a list of REST bodies.
+
+    ``gtm`` is BIG-IP DNS: ``monitors, datacenters, servers, pools, wideips``, and for the process ``listen, peers``.
 
     A monitor has its type in ``type`` (default http); a member is a REST body, or a name such as ``127.0.0.1:80``.
 
@@ -50,6 +58,7 @@ def load_config(data: Mapping[str, Any]) -> Config:
         config.create_pool({"partition": partition, **item})
     for item in data.get("virtuals", []):
         config.create_virtual({"partition": partition, **item})
+    Gtm(config).seed(data.get("gtm", {}))
     return config
 
 
@@ -59,6 +68,8 @@ class Emulator:
     :param users: accounts; the first administrator is what most clients use.
     :param tls: context of the management port; without one it speaks plain HTTP (tests of the rooms behind it).
     :param monitor_scale: factor on all times of the monitors.
+    :param dns: address that names are answered at (BIG-IP DNS); without one nothing is.
+    :param gtm_peers: control addresses of the other devices of the DNS sync group.
     """
 
     def __init__(
@@ -73,6 +84,8 @@ class Emulator:
         role: str = "active",
         peer: str | None = None,
         monitor_scale: float = 1.0,
+        dns: Address | None = None,
+        gtm_peers: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.config = config or Config()
@@ -81,6 +94,15 @@ class Emulator:
         self.transactions = Transactions(clock=clock)
         self.faults = Faults()
         self.plane = DataPlane(monitor_scale=monitor_scale)
+        self.gtm = GtmPlane(scale=monitor_scale)
+        self.dns = DnsServer(self.gtm.lookup, dns) if dns is not None else None
+        self.gtm_group = SyncGroup(
+            lambda: self.config.data["gtm"]["version"],
+            self.load_gtm,
+            peers=gtm_peers,
+            interval=min(1.0, 2 * monitor_scale),
+        )
+        self._clock = clock
         self.device = Device(name, self._become, role=role, peer=peer, beat_s=min(1.0, monitor_scale))
         self.requests: dict[str, int] = {}
         self.serving = False
@@ -97,7 +119,7 @@ class Emulator:
     # -- life ----------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Listen on the control port, the virtual servers and the management port, in this order."""
+        """Listen on the control port, the virtual servers, for DNS and on the management port, in this order."""
         from .control import control_app
         from .rest import rest_app
 
@@ -106,15 +128,33 @@ class Emulator:
             await self._runners[name].setup()
         await self._open("control")
         await self.device.start()
-        await self.plane.apply(self.config, listening=self.device.role == "active")
+        await self._apply()
+        await self._start_dns()
         await self._open("rest")
         self.serving = True
+
+    async def _start_dns(self) -> None:
+        """A device that returns catches up with its group before it answers."""
+        await self.gtm_group.start()
+        if self.dns is not None:
+            await self.dns.start()
+
+    async def _stop_dns(self) -> None:
+        await self.gtm_group.stop()
+        if self.dns is not None:
+            await self.dns.stop()
+        self.gtm.stop()
+
+    async def _apply(self) -> None:
+        await self.plane.apply(self.config, listening=self.device.role == "active")
+        self.gtm.apply(self.config)
 
     async def stop(self) -> None:
         """Close everything."""
         for task in self._tasks:
             task.cancel()
         await self.device.stop()
+        await self._stop_dns()
         await self.plane.stop()
         for runner in self._runners.values():
             await runner.cleanup()
@@ -148,6 +188,10 @@ class Emulator:
         return View(self.config, self.plane)
 
     @property
+    def gtm_view(self) -> GtmView:
+        return GtmView(self.config, self.gtm)
+
+    @property
     def stats(self) -> Stats:
         return Stats(self.config, self.plane)
 
@@ -161,8 +205,13 @@ class Emulator:
             result = edit(draft)
             if validate_only:
                 return result
+            known, given = self.config.data["gtm"], draft.data["gtm"]
+            if given != known:
+                # Always newer than what was here, however coarse or wrong a clock is.
+                given["version"] = [max(self._clock(), known["version"][0] + 1e-3), self.device.name]
+                self.saved.data["gtm"] = copy.deepcopy(given)  # GTM saves by itself
             self.config = draft
-            await self.plane.apply(draft, listening=self.device.role == "active")
+            await self._apply()
         if tell:
             await self.device.changed()
         return result
@@ -171,7 +220,14 @@ class Emulator:
         """Put another configuration in force."""
         async with self._lock:
             self.config = config
-            await self.plane.apply(config, listening=self.device.role == "active")
+            await self._apply()
+
+    async def load_gtm(self, data: dict[str, Any]) -> None:
+        """Put another configuration of BIG-IP DNS in force; the rest stays."""
+        async with self._lock:
+            self.config.data["gtm"] = data
+            self.saved.data["gtm"] = copy.deepcopy(data)
+            self.gtm.apply(self.config)
 
     def save(self) -> None:
         """What a reboot comes back with."""
@@ -221,12 +277,14 @@ class Emulator:
             if connection.transport is not None:
                 connection.transport.abort()
         async with self._lock:
+            await self._stop_dns()
             await self.plane.stop()
         self.auth.expire()
         self.transactions.open.clear()
         await asyncio.sleep(seconds)
         self.rebooting = False
         await self.load(self.saved.copy())
+        await self._start_dns()
         await self._open("rest")
         self.serving = True
 
@@ -280,7 +338,9 @@ class Emulator:
             "sync": self.device.sync_status[0],
             "rebooting": not self.serving,
             "restarting": self.restarting,
-            "unsaved": self.config.data != self.saved.data,
+            "unsaved": any(
+                self.config.data[key] != self.saved.data[key] for key in self.config.data.keys() - {"generation"}
+            ),
             "tokens": len(self.auth.tokens),
             "logins": self.auth.logins,
             "transactions": len(self.transactions.open),
@@ -289,4 +349,20 @@ class Emulator:
             "nodes": sorted(self.config.nodes),
             "pools": pools,
             "virtuals": virtuals,
+            "gtm": self._gtm_state(),
+        }
+
+    def _gtm_state(self) -> dict[str, Any]:
+        gtm = Gtm(self.config)
+        members = {}
+        for pool, properties in gtm.pools("a").items():
+            for path in properties["members"]:
+                availability, enabled = self.gtm.member("a", pool, path)
+                members[f"{pool} {path}"] = {"availability": availability, "enabled": enabled}
+        return {
+            "version": gtm.data["version"],
+            "peers": self.gtm_group.reached,
+            "dns": self.dns.address if self.dns else None,
+            "queries": self.dns.queries if self.dns else 0,
+            "members": members,
         }

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``/mgmt/tm/ltm`` (and partitions): reading, and changing a configuration that nobody uses yet."""
+"""``/mgmt/tm/ltm`` (and partitions, and BIG-IP DNS): reading, and changing a configuration that nobody uses yet."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from . import schema
+from . import gtm_rest, schema
 from .errors import ApiError, unknown_path
+from .gtm_model import Gtm
 from .model import Config
 from .names import from_uri, split_path
 from .stats import Stats
+from .target import Target
 from .view import View, collection, link
 
 PROFILES = {
@@ -33,20 +35,6 @@ PROFILES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """What a path names: an object, or a collection when its own path is empty. ``parent``: pool, or monitor type."""
-
-    type: str
-    path: str = ""
-    parent: str = ""
-
-    @property
-    def partition(self) -> str | None:
-        where = self.path or (self.parent if self.type == "member" else "")
-        return split_path(where)[0] if where.startswith("/") else None
-
-
 def locate(parts: list[str]) -> Target:
     """The target of a path below ``/mgmt/tm``, without ``stats`` at its end.
 
@@ -56,6 +44,8 @@ def locate(parts: list[str]) -> Target:
         if parts[1:2] == ["partition"] and len(parts) <= 3:
             return Target("partition", parts[2].lstrip("~") if len(parts) == 3 else "")
         raise unknown_path(f"/mgmt/tm/{'/'.join(parts)}")
+    if parts[0] == "gtm":
+        return gtm_rest.locate(parts)
     kind, rest = (parts[1], parts[2:]) if len(parts) > 1 else ("", [])
     if kind in {"pool", "node", "virtual"} and len(rest) <= 1:
         return Target(kind, from_uri(rest[0]) if rest else "")
@@ -81,7 +71,9 @@ def change(config: Config, method: str, target: Target, body: Mapping[str, Any])
     if method == "DELETE":
         _delete(config, target)
         return None
-    if target.type == "pool":
+    if target.type.startswith("gtm "):
+        gtm_rest.modify(Gtm(config), target, body)
+    elif target.type == "pool":
         config.modify_pool(target.path, body)
     elif target.type == "member":
         config.modify_member(target.parent, target.path, body)
@@ -97,6 +89,8 @@ def change(config: Config, method: str, target: Target, body: Mapping[str, Any])
 
 
 def _create(config: Config, target: Target, body: Mapping[str, Any]) -> str:
+    if target.type.startswith("gtm "):
+        return gtm_rest.create(Gtm(config), target, body)
     if target.type == "member":
         return config.create_member(target.parent, body)
     if target.type == "monitor":
@@ -111,7 +105,9 @@ def _create(config: Config, target: Target, body: Mapping[str, Any]) -> str:
 
 
 def _delete(config: Config, target: Target) -> None:
-    if target.type == "member":
+    if target.type.startswith("gtm "):
+        gtm_rest.delete(Gtm(config), target)
+    elif target.type == "member":
         config.delete_member(target.parent, target.path)
     elif target.type == "monitor":
         config.delete_monitor(target.parent, target.path)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import names, schema
+from . import gtm_model, names, schema
 from .errors import ApiError, already_exists, configuration_error, missing_property, not_found
 
 Object = dict[str, Any]
@@ -32,6 +32,7 @@ class Config:
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
         self.data: dict[str, Any] = copy.deepcopy(dict(data)) if data else self._factory()
+        self.data.setdefault("gtm", gtm_model.factory())
 
     @staticmethod
     def _factory() -> dict[str, Any]:
@@ -149,7 +150,7 @@ class Config:
             raise not_found("folder", f"/{partition}")
         return partition
 
-    def _place(self, body: Mapping[str, Any]) -> tuple[str, str, str]:
+    def place(self, body: Mapping[str, Any]) -> tuple[str, str, str]:
         """Partition, name and full path of what *body* creates."""
         name = _need(body, "name")
         if name.startswith("/"):
@@ -159,7 +160,8 @@ class Config:
             partition = self._partition(body)
         return partition, name, f"/{partition}/{name}"
 
-    def _change(self, item: Object, kind: schema.Schema, body: Mapping[str, Any]) -> None:
+    def apply(self, item: Object, kind: schema.Schema, body: Mapping[str, Any]) -> None:
+        """Write what *body* sets to *item*."""
         values = kind.clean(body)
         for name, value in values.items():
             if name in kind.fixed:
@@ -187,7 +189,7 @@ class Config:
     # -- pools and members ---------------------------------------------------------------------------------------------
 
     def create_pool(self, body: Mapping[str, Any]) -> str:
-        partition, name, path = self._place(body)
+        partition, name, path = self.place(body)
         if path in self.pools:
             raise already_exists("Pool", path, partition)
         self.pools[path] = {"name": name, "partition": partition, **schema.POOL.defaults, "members": {}}
@@ -197,14 +199,14 @@ class Config:
     def modify_pool(self, path: str, body: Mapping[str, Any]) -> None:
         """Change a pool; a list of ``members`` in the body replaces the members."""
         pool = self.pool(path)
-        self._change(pool, schema.POOL, {key: value for key, value in body.items() if key != "members"})
+        self.apply(pool, schema.POOL, {key: value for key, value in body.items() if key != "members"})
         self._check_rule(pool)
         if body.get("members") is None:
             return
         wanted = [{"name": item} if isinstance(item, str) else dict(item) for item in body["members"]]
         kept = set()
         for item in wanted:
-            partition, _name, member = self._place({"partition": pool["partition"], **item})
+            partition, _name, member = self.place({"partition": pool["partition"], **item})
             kept.add(member)
             if member in pool["members"]:
                 self.modify_member(path, member, item)
@@ -227,7 +229,7 @@ class Config:
     def create_member(self, pool: str, body: Mapping[str, Any]) -> str:
         """Add a member, and its node unless there is one."""
         members = self.pool(pool)["members"]
-        partition, name, path = self._place({"partition": self.pools[pool]["partition"], **body})
+        partition, name, path = self.place({"partition": self.pools[pool]["partition"], **body})
         node_name, port = names.split_member(name)
         path = f"/{partition}/{name}"
         if path in members:
@@ -274,7 +276,7 @@ class Config:
 
     def modify_member(self, pool: str, path: str, body: Mapping[str, Any]) -> None:
         member = self.member(pool, path)
-        self._change(member, schema.MEMBER, {key: value for key, value in body.items() if key != "port"})
+        self.apply(member, schema.MEMBER, {key: value for key, value in body.items() if key != "port"})
         self._check_rule(member)
 
     def delete_member(self, pool: str, path: str) -> None:
@@ -285,7 +287,7 @@ class Config:
     # -- nodes, virtual servers, monitors, partitions ------------------------------------------------------------------
 
     def create_node(self, body: Mapping[str, Any]) -> str:
-        partition, name, path = self._place(body)
+        partition, name, path = self.place(body)
         if path in self.nodes:
             raise already_exists("Node", path, partition)
         address = _need(body, "address")
@@ -306,7 +308,7 @@ class Config:
         node = self.node(path)
         # "unchecked" is what an enabled node without monitor reads as; the device takes it back.
         changes = {key: "user-up" if (key, value) == ("state", "unchecked") else value for key, value in body.items()}
-        self._change(node, schema.NODE, changes)
+        self.apply(node, schema.NODE, changes)
         self._check_rule(node)
 
     def delete_node(self, path: str) -> None:
@@ -316,7 +318,7 @@ class Config:
         del self.nodes[path]
 
     def create_virtual(self, body: Mapping[str, Any]) -> str:
-        partition, name, path = self._place(body)
+        partition, name, path = self.place(body)
         if path in self.virtuals:
             raise already_exists("Virtual Server", path, partition)
         _need(body, "destination")
@@ -329,7 +331,7 @@ class Config:
         body = dict(body)
         if body.pop("disabled", False):
             body["enabled"] = False
-        self._change(virtual, schema.VIRTUAL, body)
+        self.apply(virtual, schema.VIRTUAL, body)
         address, port = names.split_destination(virtual["destination"])
         separator = "." if ":" in address else ":"
         virtual["destination"] = f"/{virtual['partition']}/{address}{separator}{port}"
@@ -349,7 +351,7 @@ class Config:
         del self.virtuals[path]
 
     def create_monitor(self, kind: str, body: Mapping[str, Any]) -> str:
-        partition, name, path = self._place(body)
+        partition, name, path = self.place(body)
         if self.find_monitor(path):
             raise already_exists("Monitor", path, partition)
         parent = names.full_path(body.get("defaultsFrom") or schema.BUILT_IN_MONITORS[kind])
@@ -361,7 +363,7 @@ class Config:
 
     def modify_monitor(self, kind: str, path: str, body: Mapping[str, Any]) -> None:
         monitor = self.monitor(kind, path)
-        self._change(monitor, schema.MONITORS[kind], body)
+        self.apply(monitor, schema.MONITORS[kind], body)
         if monitor["interval"] < 1 or monitor["timeout"] < 1:
             raise configuration_error(f"interval and timeout of {path} must be at least 1.")
         destination = str(monitor.get("destination", "*:*"))

@@ -95,6 +95,7 @@ class Probe:
     ) -> None:
         self.kind = kind
         self.monitor = dict(monitor)
+        self.given = target
         self.target = self._aliased(target)
         self.passed: bool | None = None
         self.count = 0

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import web
 
-from . import ltm
+from . import gtm_rest, ltm
 from .auth import User
 from .device import GROUP
 from .errors import ApiError, not_found, unknown_path
 from .faults import Fault
 from .names import from_uri
 from .system import System, sync_target
+from .target import Target
 from .transactions import Command
 from .view import query
 
@@ -30,6 +31,7 @@ LOG = logging.getLogger("lab.bigip.rest")
 RESTARTING = "<html><head><title>503</title></head><body>Configuration Utility restarting...</body></html>"
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 LTM_OBJECTS = {"pool", "node", "virtual", "monitor"}
+CONFIGURED = {"ltm", "gtm"}
 
 
 class Rest:
@@ -152,7 +154,7 @@ class Rest:
         if method == "GET":
             options = {name: value for name, value in request.query.items() if name not in {"ver"}}
             return query(self._read(parts, options.get("expandSubcollections") == "true"), options)
-        configured = parts[0] == "ltm" or parts[:2] == ["auth", "partition"]
+        configured = parts[0] in CONFIGURED or parts[:2] == ["auth", "partition"]
         partition = ltm.locate(parts).partition if configured else None
         if configured and method == "POST":
             partition = body.get("partition") or partition or "Common"
@@ -164,7 +166,12 @@ class Rest:
             return await self._command(method, parts, body)
         target = ltm.locate(parts)
         shown = await self.emulator.change(lambda config: ltm.change(config, method, target, body))
-        return ltm.show(self.emulator.view, shown) if shown is not None else None
+        return self._show(shown) if shown is not None else None
+
+    def _show(self, target: Target, *, expand: bool = False) -> dict[str, Any]:
+        if target.type.startswith("gtm "):
+            return gtm_rest.show(self.emulator.gtm_view, target, expand=expand)
+        return ltm.show(self.emulator.view, target, expand=expand)
 
     def _read(self, parts: list[str], expand: bool) -> dict[str, Any]:
         emulator = self.emulator
@@ -177,7 +184,11 @@ class Rest:
         if parts[:2] == ["auth", "partition"] or (parts[0] == "ltm" and set(parts[1:2]) <= LTM_OBJECTS):
             if parts[-1] == "stats":
                 return ltm.show_stats(emulator.stats, ltm.locate(parts[:-1]))
-            return ltm.show(emulator.view, ltm.locate(parts), expand=expand)
+            return self._show(ltm.locate(parts), expand=expand)
+        if parts[0] == "gtm" and parts[1:2] != ["global-settings"]:
+            if parts[-1] == "stats":
+                return gtm_rest.show_stats(emulator.gtm_view, ltm.locate(parts[:-1]))
+            return self._show(ltm.locate(parts), expand=expand)
         return System(emulator.view, emulator.device, emulator.auth).read(parts)
 
     async def _transaction(

@@ -36,6 +36,7 @@ class Spawned:
     ca: Path
     log: Path
     virtuals: Mapping[str, tuple[str, int]]
+    dns: tuple[str, int] | None
     process: subprocess.Popen[bytes] = dataclasses.field(repr=False)
 
     def stop(self) -> None:
@@ -97,8 +98,16 @@ def start(
         end(process)
         raise RuntimeError(f"the device did not start: {log.read_text()[-2000:]}") from error
     virtuals = {name: tuple(address) for name, address in found.pop("virtuals").items() if address}
+    dns = found.pop("dns")
     return Spawned(
-        **found, username="admin", password=password, ca=tls["ca"], log=log, virtuals=virtuals, process=process
+        **found,
+        dns=tuple(dns) if dns else None,
+        username="admin",
+        password=password,
+        ca=tls["ca"],
+        log=log,
+        virtuals=virtuals,
+        process=process,
     )
 
 

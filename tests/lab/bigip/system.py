@@ -89,7 +89,7 @@ class System:
                 "selfLink": link("sys", "provision", name),
                 "cpuRatio": 0,
                 "diskRatio": 0,
-                "level": "nominal" if name == "ltm" else "none",
+                "level": "nominal" if name in {"gtm", "ltm"} else "none",
                 "memoryRatio": 0,
             }
             for name in MODULES
@@ -124,7 +124,7 @@ class System:
                 "partition": "Common",
                 "fullPath": f"/Common/{name}",
                 "selfLink": link("cm", "device", to_uri(f"/Common/{name}")),
-                "activeModules": ["LTM"],
+                "activeModules": ["DNS", "LTM"],
                 "baseMac": "02:00:00:00:00:01",
                 "chassisId": "lab",
                 "chassisType": "individual",

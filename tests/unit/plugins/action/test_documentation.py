@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 PLUGINS = "ansible_collections.onprem.autoscale.plugins"
-NAMES = ("scaling_action", "scaling_group_info", "scaling_plan")
+NAMES = ("scaling_action", "scaling_group_info", "scaling_plan", "site_epoch")
 
 
 def compare(documented, options, where):

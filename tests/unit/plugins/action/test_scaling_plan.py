@@ -118,3 +118,26 @@ def test_an_interrupted_action_gets_its_plan_again(plan, start, run, spec):
     again = plan(name="web-1", vms=[made], signal={"count": 1})
     assert again["resumed"] is True
     assert again["plan"] == first
+
+
+def epoch(may_act, **more):
+    return {"may_act": may_act, "reason": "epoch 2 of shop is held by b, not by a", "changed": False, **more}
+
+
+def test_what_the_epoch_says_decides(plan, start, run, spec):
+    """D6: also for a plan that is stored; an answer that says nothing is a no."""
+    assert plan(epoch=epoch(True))["plan"]["verdict"] == "act"
+    for seen in (epoch(False), {}, {"may_act": "yes"}):
+        assert plan(epoch=seen)["plan"]["code"] == "not_holder"
+    assert plan(epoch={})["plan"]["reason"] == "nobody could say whether this site holds the group's epoch"
+    start()
+    first = plan(name="web-1")["plan"]
+    run("scaling_action", {"group": "web", "name": "web-1", "state": "planned", "spec": spec, "plan": first})
+    start("web-1")
+    lost = plan(name="web-1", epoch=epoch(False))
+    assert (lost["resumed"], lost["plan"]["code"], lost["plan"]["launches"]) == (True, "not_holder", [])
+
+
+def test_a_minimum_comes_from_a_person_and_as_text(plan):
+    assert "signal.minimum" in plan("in", signal={"minimum": 0, "source": "alert"})["msg"]
+    assert plan("in", signal={"minimum": "0"})["plan"]["code"] == "no_victim", "all there is is a base member"

@@ -90,3 +90,22 @@ def test_status_says_what_holds_a_group_back():
         "1 findings, 2 vms leaked",
     ):
         assert part in text
+
+
+def test_status_says_which_site_may_act():
+    """D6: and which stores say otherwise, or nothing."""
+    group = {"name": "web", "members": [], "events": [], "spec": {"recovery": {"scope": "shop"}}}
+    assert "no stores of its epoch are declared" in status_lines(group)[1]
+    stores = [
+        {"name": "a", "reached": True, "epoch": 1, "holder": "a", "msg": ""},
+        {"name": "b", "reached": True, "epoch": 2, "holder": "b", "msg": ""},
+        {"name": "witness", "reached": False, "epoch": 0, "holder": "", "msg": "the cable is cut"},
+    ]
+    seen = {"scope": "shop", "site": "a", "may_act": False, "epoch": 2, "holder": "b", "alone": True}
+    lines = status_lines(group, [{**seen, "reason": "held by b", "stores": stores}])
+    assert lines[1:] == [
+        "  scope shop: epoch 2, holder b, alone; site a may not act: held by b",
+        "    store a            epoch 1 a",
+        "    store witness      the cable is cut",
+    ]
+    assert status_lines(group, [{**seen, "may_act": True, "stores": []}])[1].endswith("site a may act")

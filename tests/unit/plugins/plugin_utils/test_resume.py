@@ -179,3 +179,18 @@ def test_in_never_leaves_fewer_than_min(serving, victims):
     cut = sum(row.in_service for row in members if row.name in names(plan))
     assert set(names(plan)) <= {f"m{number}" for number in victims}
     assert not cut or sum(serving) - cut >= MIN
+
+
+@pytest.mark.parametrize("stored", [out(2), shrink("a", "b")])
+def test_a_site_that_lost_the_epoch_carries_nothing_on(stored):
+    """D6: neither launches nor deletes, whatever the interrupted run had done; a later reconcile finds that."""
+    plan = resume(stored, SPEC, observed(*map(member, "abcd"), member("new-1")), "epoch 2 of shop is held by b")
+    assert (plan.verdict, plan.code, plan.count, names(plan), plan.evictions) == ("refuse", "not_holder", 0, [], ())
+    assert plan.reason.startswith("epoch 2 of shop is held by b; the action was cut off before and is not carried on")
+
+
+def test_a_standby_that_shrinks_goes_on_below_the_minimum():
+    """D3: with the minimum of the person who began it."""
+    stored = {**shrink("a", "b"), "minimum": 0}
+    assert names(resume(stored, SPEC, observed(member("a"), member("b")))) == ["a", "b"]
+    assert resume(shrink("a", "b"), SPEC, observed(member("a"), member("b"))).code == "at_min"

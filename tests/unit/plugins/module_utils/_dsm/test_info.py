@@ -43,9 +43,11 @@ def test_a_row_has_nodes_and_origin_and_no_password(dsm: FakeDsm, objects: Objec
     based = {"basedOn": {"cluster": {"name": "old", "timestamp": "2026-01-01T00:00:00Z"}}}
     found = dsm.put(DOCS, {**PLAN, **based, "replicas": 1})
     found["status"].update(NODES)
+    found["metadata"]["labels"] = {"team": "search"}
     (row,) = _info.clusters(objects, None, "labNodes")
     assert [node["host"] for node in row["nodes"]] == ["192.0.2.10", "192.0.2.11"]
     assert row["based_on"] == {"name": "old", "timestamp": "2026-01-01T00:00:00Z"}
+    assert row["labels"] == {"team": "search"}
     assert row["connection"]["secret"] == "docs-pw"
     assert row["backup"]["retention_days"] == 14
     assert _info.clusters(objects, "none", None) == []

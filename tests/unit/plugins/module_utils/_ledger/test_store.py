@@ -84,7 +84,7 @@ def test_upsert_updates_or_inserts(ledger):
 
 
 def test_schema_version_is_written(ledger, url):
-    assert raw(url, "select version from schema_version") == [(VERSION,)] == [(3,)]
+    assert raw(url, "select version from schema_version") == [(VERSION,)] == [(4,)]
 
 
 def test_a_newer_schema_is_refused(ledger, url):

@@ -80,11 +80,16 @@ class Scene:
             self.target(number)
 
     def look(
-        self, *, suspended: t.Collection[str] = (), breaker: Breaker | None = None, **sources: t.Any
+        self,
+        *,
+        suspended: t.Collection[str] = (),
+        breaker: Breaker | None = None,
+        not_holder: str = "",
+        **sources: t.Any,
     ) -> Reconciliation:
         ledger = {"members": self.rows, "leases": self.leases, "actions": self.actions}
         shown: Row = {"vms": self.vms, "pool_members": self.pool, "targets": self.targets, "ledger": ledger}
-        controls = Controls(frozenset(suspended), breaker or Breaker())
+        controls = Controls(frozenset(suspended), breaker or Breaker(), not_holder)
         return reconcile(self.spec, **{**shown, "vms_again": [], **sources}, controls=controls, now=NOW)
 
 

@@ -360,3 +360,69 @@ def test_values_survive_json(make_spec: t.Any) -> None:
         assert Plan.from_dict({**plan.as_dict(), "of_a_later_version": 1}) == plan
     assert Cooldowns.from_dict({"out_until": 5.0, "in_until": None}) == Cooldowns(5.0, None)
     assert Signal.from_dict({"direction": "out", "source": "sweep"}) == Signal("out", "sweep")
+
+
+@pytest.mark.parametrize(("at", "count"), [(1, 2), (2, 1), (3, 0), (5, 0)])
+def test_a_size_that_a_person_asks_for_is_reached_and_not_passed(make_spec: t.Any, at: int, count: int) -> None:
+    """D3: a recovery asks for a size; one that has it is left as it is, and no cooldown starts."""
+    plan = decide(make_spec(size__max=5), group_of(at), NONE, Signal("out", count=1000, maximum=3), NOW)
+    assert (plan.count, plan.code) == (count, "scale_out" if count else "at_max")
+    assert plan.cooldown_until is None
+
+
+def test_a_size_above_the_groups_own_maximum_is_not_reached(make_spec: t.Any) -> None:
+    """A4: the bound of the declaration holds, and starts its cooldown."""
+    assert decide(make_spec(size__max=4), group_of(2), NONE, Signal("out", count=1000, maximum=9), NOW).size_after == 4
+    assert decide(make_spec(size__max=4), group_of(4), NONE, Signal("out", count=9, maximum=9), NOW).cooldown_until
+
+
+def test_only_a_person_says_where_a_growth_ends() -> None:
+    for signal in ({"source": "alert"}, {"direction": "in"}, {"maximum": -1}, {"maximum": True}):
+        with pytest.raises(InvalidSpecError, match=r"signal\.maximum"):
+            Signal(**{"direction": "out", "maximum": 3, **signal})
+
+
+# ---- the epoch, and a standby that shrinks
+
+ELSEWHERE = Controls(not_holder="epoch 2 of shop is held by b, not by a")
+
+
+@pytest.mark.parametrize("direction", ["out", "in"])
+def test_a_site_that_does_not_hold_the_epoch_does_nothing(make_spec: t.Any, direction: str) -> None:
+    """D6: before anything is looked at, and without a cooldown, so that it acts at once when it takes over."""
+    signal = Signal(direction, ignore_cooldown=True)
+    plan = decide(make_spec(), group_of(3), NONE, signal, NOW, ELSEWHERE)
+    assert (plan.verdict, plan.code, plan.cooldown_until) == ("refuse", "not_holder", None)
+    assert plan.reason == "epoch 2 of shop is held by b, not by a"
+    assert decide(make_spec(), Observed((), None, None), NONE, signal, NOW, ELSEWHERE).code == "not_holder"
+    assert decide(make_spec(enabled=False), group_of(3), NONE, signal, NOW, ELSEWHERE).code == "disabled"
+
+
+def test_a_person_may_shrink_a_standby_below_its_minimum_and_to_nothing(make_spec: t.Any) -> None:
+    """D3: invariant 2 then holds with that minimum; the plan keeps it for a run that carries it on."""
+    spec = make_spec(size__min=2)
+    to_one = decide(spec, group_of(3), NONE, Signal("in", count=9, minimum=1), NOW)
+    assert (to_one.code, to_one.count, to_one.size_after, to_one.minimum) == ("scale_in", 2, 1, 1)
+    to_none = decide(spec, group_of(2), NONE, Signal("in", count=9, minimum=0), NOW)
+    assert (to_none.count, to_none.size_after, to_none.minimum) == (2, 0, 0)
+    assert decide(spec, group_of(2), NONE, Signal("in"), NOW).code == "at_min"
+    over = decide(spec, group_of(1), NONE, Signal("in", minimum=1), NOW)
+    assert (over.code, "the bound is 1" in over.reason) == ("at_min", True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"minimum": -1}, {"minimum": True}, {"minimum": 1.5}, {"minimum": 0, "source": "alert"}],
+)
+def test_a_minimum_is_a_whole_number_from_a_person(changes: dict[str, t.Any]) -> None:
+    with pytest.raises(InvalidSpecError, match=r"^signal.minimum: value is .*; allowed: "):
+        Signal("in", **changes)
+    with pytest.raises(InvalidSpecError, match=r"^signal.minimum: .*direction out"):
+        Signal("out", minimum=0)
+
+
+def test_a_failover_adds_several_at_once_up_to_the_maximum(make_spec: t.Any) -> None:
+    """D3: step_out is for alerts; a person's count is bounded by max and the breaker alone."""
+    spec = make_spec(size__max=9, size__step_out=1, network__end="10.255.48.240")
+    assert decide(spec, group_of(0), NONE, Signal("out", count=6), NOW).count == 6
+    assert decide(spec, group_of(4), NONE, Signal("out", count=50), NOW).count == 5

@@ -29,8 +29,11 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._planning import 
 NOW = 1_800_000_000.0
 CODES = {
     "act": {"scale_out", "scale_in"},
-    "refuse": {"at_max", "at_min", "breaker_open", "cooldown", "disabled", "no_victim", "suspended", "unknown_state"},
-}
+    "refuse": {
+        "at_max", "at_min", "breaker_open", "cooldown", "disabled", "no_victim", "not_holder", "suspended",
+        "unknown_state",
+    },
+}  # fmt: skip
 SIZES = st.tuples(st.integers(1, 6), st.integers(0, 6), st.integers(1, 8), st.integers(1, 8))
 
 members = st.lists(
@@ -61,11 +64,19 @@ signals = st.builds(
     source=st.sampled_from(["alert", "schedule", "person", "sweep"]),
     count=st.none() | st.integers(1, 20),
     ignore_cooldown=st.booleans(),
+) | st.builds(
+    Signal,
+    direction=st.just("in"),
+    source=st.just("person"),
+    count=st.none() | st.integers(1, 20),
+    ignore_cooldown=st.booleans(),
+    minimum=st.integers(0, 8),
 )
 controls_of = st.builds(
     Controls,
     st.sampled_from([frozenset(), frozenset(), frozenset({"launch"}), frozenset({"terminate"}), frozenset({"all"})]),
     st.sampled_from([Breaker(), Breaker(), Breaker("open", (), NOW, NOW + 1), Breaker("open", (), NOW - 9, NOW - 1)]),
+    st.sampled_from(["", "", "", "epoch 2 of shop is held by b, not by a"]),
 )
 observations = st.builds(
     Observed, members, numbers, numbers, unread=st.sampled_from([(), (), (), ("vms",), ("ledger",)])
@@ -122,7 +133,7 @@ def test_invariants_hold_for_every_decision(
     _check_acting(spec, observed, rests, signal, plan)
     _check_controls(controls, plan)
     _check_out(spec, observed, plan)
-    _check_in(spec, observed, plan)
+    _check_in(spec, observed, signal, plan)
 
 
 def _check_acting(spec: GroupSpec, observed: Observed, rests: Cooldowns, signal: Signal, plan: Plan) -> None:
@@ -141,7 +152,8 @@ def _check_acting(spec: GroupSpec, observed: Observed, rests: Cooldowns, signal:
 
 
 def _check_controls(controls: Controls, plan: Plan) -> None:
-    """Suspended processes and the breaker (invariant 8)."""
+    """Suspended processes, the breaker (invariant 8), and the right to act (D6)."""
+    assert not (controls.not_holder and plan.acts)
     permit = controls.breaker.permit(NOW)
     assert not plan.launches or permit is None or len(plan.launches) <= permit
     assert "launch" not in controls.suspended or not plan.launches
@@ -155,7 +167,8 @@ def _check_out(spec: GroupSpec, observed: Observed, plan: Plan) -> None:
     assert len(observed.members) - len(plan.evictions) + len(plan.launches) <= spec.size.max, "invariant 1"
     assert all(member.quarantined and not member.missing for member in plan.evictions), "only out of quarantine"
     assert not any(member.base or member.protected for member in plan.evictions), "invariant 10"
-    assert len(set(plan.evictions)) == len(plan.evictions) <= plan.count, "no more than are needed"
+    over = max(0, (plan.size_before or 0) - spec.size.max)
+    assert len(set(plan.evictions)) == len(plan.evictions) <= plan.count + over, "no more than are needed"
     staying = sum(member.quarantined for member in observed.members) - len(plan.evictions)
     assert plan.quarantine == max(0, min(plan.count, spec.quarantine.keep - staying))
     assert t.cast(int, observed.registered) + len(plan.launches) <= spec.size.max
@@ -166,18 +179,18 @@ def _check_out(spec: GroupSpec, observed: Observed, plan: Plan) -> None:
     assert [launch.slot for launch in plan.launches] == list(range(1, len(names) + 1))
 
 
-def _check_in(spec: GroupSpec, observed: Observed, plan: Plan) -> None:
+def _check_in(spec: GroupSpec, observed: Observed, signal: Signal, plan: Plan) -> None:
     if plan.code != "scale_in":
         return
     assert not plan.launches
-    _check_floor(spec, observed, plan)
+    _check_floor(signal.floor(spec.size.min), observed, plan)
     assert set(plan.victims) <= set(observed.members)
     assert len(set(plan.victims)) == len(plan.victims)
     assert not any(member.base or member.protected for member in plan.victims), "invariant 10"
     assert not any(member.quarantined or member.missing for member in plan.victims)
 
 
-def _check_floor(spec: GroupSpec, observed: Observed, plan: Plan) -> None:
+def _check_floor(low: int, observed: Observed, plan: Plan) -> None:
     """Invariant 2: who was drained before costs nothing and goes first and alone; all others leave the minimum."""
     unfinished = [
         member
@@ -194,7 +207,7 @@ def _check_floor(spec: GroupSpec, observed: Observed, plan: Plan) -> None:
         assert not any(victim.in_service for victim in plan.victims)
         assert "left over" in plan.reason
     else:
-        assert t.cast(int, observed.in_service) - len(plan.victims) >= spec.size.min, "whatever the flags say"
+        assert t.cast(int, observed.in_service) - len(plan.victims) >= low, "whatever the flags say"
 
 
 @settings(max_examples=300, deadline=None)

@@ -210,3 +210,28 @@ def test_what_a_running_action_works_on_is_left_alone(scene: Scene) -> None:
     scene.row(3, "planned")
     scene.actions.update({"act-2": "running", "act-3": "running"})
     assert scene.look().findings == ()
+
+
+def test_a_site_that_does_not_hold_the_epoch_compares_and_changes_no_backend(make_spec: t.Any) -> None:
+    """D6: what it would launch, retire and remove is said; what only its ledger has to learn is learnt."""
+    scene = Scene(make_spec(size__min=3))
+    scene.serving(1)
+    scene.row(2)  # its VM is gone, its pool member and its target are not
+    scene.member(2)
+    scene.target(2)
+    scene.row(3, "launching")
+    scene.vm(3)
+    scene.vm(4)
+    free = scene.look()
+    assert free.launches
+    assert free.pool_remove
+    assert free.target_remove
+    found = scene.look(not_holder="epoch 2 of shop is held by b, not by a")
+    repairs = (found.launches, found.retire, found.replaced, found.pool_remove, found.target_remove)
+    assert repairs == ((),) * 5
+    assert (found.forget, [row["name"] for row in found.adopt]) == (free.forget, [row["name"] for row in free.adopt])
+    assert all(row.repair in ("none", "adopt", "forget", "restore") for row in found.findings)
+    said = {row.kind: row.message for row in found.findings}
+    assert said["member_without_vm"].endswith("has no VM; not removed, as epoch 2 of shop is held by b, not by a")
+    assert said["below_min"].endswith("nothing is launched: epoch 2 of shop is held by b, not by a")
+    assert said["vm_half_made"].endswith("held by b, not by a")

@@ -232,7 +232,9 @@ breakers = st.sampled_from(
         Breaker("probing", (), NOW - 100, NOW + 60),
     ]
 )
-controls_of = st.builds(Controls, st.frozensets(st.sampled_from(PROCESSES)), breakers)
+controls_of = st.builds(
+    Controls, st.frozensets(st.sampled_from(PROCESSES)), breakers, st.sampled_from(["", "", "site b holds it"])
+)
 blindness = st.sets(st.sampled_from(["vms", "vms_again", "pool_members", "targets", "ledger"]), max_size=2)
 
 
@@ -275,6 +277,9 @@ def check_safety(world: World, found: Reconciliation, controls: Controls, blind:
     assert "terminate" not in controls.suspended or not leaving
     assert "replace" not in controls.suspended or not found.replaced
     assert len(found.replaced) <= 1
+    if controls.not_holder:
+        assert (found.launches, leaving, found.pool_remove, found.target_remove) == ((), [], (), ()), "D6"
+        assert found.plan is None or not found.plan.acts, "D6"
     if {"vms", "ledger"} & set(blind):
         assert not found.repairs
         assert not found.states

@@ -125,16 +125,18 @@ class Bench:
             await self.dispatcher.look()
             await self.dispatcher.settle()
 
-    def play(self, ident: str, state: str | None = None, *, direction: str = "out", ttl: float = 3600) -> None:
+    def play(
+        self, ident: str, state: str | None = None, *, direction: str = "out", ttl: float = 3600, code: str = ""
+    ) -> None:
         """What the play writes into the ledger."""
         if self.ledger.action(ident) is None:
             self.ledger.start_action(ident.rpartition("-")[0], direction, ident=ident, owner=ident, ttl=ttl)
         if state:
-            self.ledger.finish_action(ident, state=state, message=f"it {state}")
+            self.ledger.finish_action(ident, state=state, message=f"it {state}", code=code)
 
-    def end(self, name: str, state: str = "succeeded", *, direction: str = "out") -> None:
+    def end(self, name: str, state: str = "succeeded", *, direction: str = "out", code: str = "") -> None:
         """The attempt *name* runs to its end: in the ledger, and as a process."""
-        self.play(name.rpartition("-")[0], state, direction=direction)
+        self.play(name.rpartition("-")[0], state, direction=direction, code=code)
         self.executor.outcomes[name] = Outcome(State.FINISHED, rc=0, status="successful")
 
     def metric(self, name: str, **labels: str) -> float | None:

@@ -116,6 +116,21 @@ async def test_a_launch_that_is_refused_counts(bench: t.Any) -> None:
     assert bench.row().failures >= 1
 
 
+async def test_a_site_that_may_not_act_is_not_asked_every_minute(bench: t.Any) -> None:
+    """D6: a refusal, no failure; the alert that goes on is looked at again after a while, other groups at once."""
+    bench.alert()
+    await bench.passes()
+    bench.end("web-1-1", "refused", code="not_holder")
+    bench.alert(fingerprint="g")
+    bench.alert("api")
+    await bench.passes(100)
+    assert bench.executor.launched == ["web-1-1", "api-1-1"]
+    assert (bench.row().failures, bench.row().attention) == (0, "")
+    assert bench.ledger.cooldowns("web") == {}
+    await bench.passes(30)
+    assert bench.executor.launched == ["web-1-1", "api-1-1", "web-2-1"]
+
+
 async def test_groups_do_not_wait_for_each_other(bench: t.Any) -> None:
     """A10: one launch hangs in its executor, the others go on."""
     bench.executor.hang["web"] = threading.Event()

@@ -1,0 +1,146 @@
+# Copyright (c) 2026 the onprem.autoscale authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Both sites and the witness, which stands at neither."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..avi.spawn import join
+from ..pgserver import write_private
+from ..postgres import Postgres
+from ..process import LabError
+from ..settings import REPO
+from .seed import avi_service, gtm_config
+from .settings import DNS_PORT, NAMES, SitesSettings
+from .site import Site
+
+
+class Sites:
+    """``up``, ``down``, ``kill`` and ``start`` of a site, and what runs."""
+
+    def __init__(self, settings: SitesSettings | None = None) -> None:
+        self.settings = settings or SitesSettings.from_environment()
+        # Clients know the DNS of both sites, as any of them may be dead.
+        resolvers = [(site.address(last), DNS_PORT) for last in (53, 54) for site in self.settings.sites.values()]
+        self.sites = {
+            name: Site(site, resolvers, gtm_config(self.settings, name)) for name, site in self.settings.sites.items()
+        }
+        self.resolvers = resolvers
+        self.witness = Postgres(self.settings.folder / "witness", port=self.settings.witness_port)
+
+    @property
+    def file(self) -> Path:
+        """What the inventory ``lab-sites`` reads."""
+        return self.settings.folder / "sites.json"
+
+    def site(self, name: str) -> Site:
+        if name not in self.sites:
+            raise LabError(f"there is no site {name}; there are {', '.join(NAMES)}")
+        return self.sites[name]
+
+    def up(self) -> dict[str, Any]:
+        """Both, side by side, with nothing of an earlier lab; what sites.json says."""
+        began = time.monotonic()
+        if self.witness.running() or any(site.running() for site in self.sites.values()):
+            raise LabError("the lab of two sites already runs; stop it with: make lab-sites-down")
+        self.witness.remove()
+        self.settings.folder.mkdir(parents=True, exist_ok=True)
+        self.settings.write_plans()
+        for site in self.sites.values():
+            site.remove()
+        join([site.avi for site in self.sites.values()], NAMES[0])
+        try:
+            self.witness.start()
+            self.witness.create_database("ledger")
+            self._start(NAMES, fresh=True)
+            self._seed()
+        except BaseException:
+            self.down()
+            raise
+        described = self._describe()
+        print(f"two sites: up in {time.monotonic() - began:.1f} s; {self.file}", flush=True)
+        return described
+
+    def down(self) -> None:
+        """Stop everything."""
+        for site in self.sites.values():
+            site.down(quiet=True)
+            site.kill()
+        if self.witness.running():
+            self.witness.stop()
+
+    def remove(self) -> None:
+        """Stop everything and delete its data."""
+        self.down()
+        for site in self.sites.values():
+            site.remove()
+        self.witness.remove()
+
+    def kill(self, name: str) -> int:
+        """As when the power goes; how many processes died."""
+        return self.site(name).kill()
+
+    def start(self, name: str, *, closed: bool = False) -> None:
+        """A site that was killed, with its data.
+
+        :param closed: its databases take no clients until somebody opens them, as who brings a site back sees to.
+        """
+        if self.site(name).running():
+            raise LabError(f"site {name} runs; kill it first: python -m lab.sites kill {name}")
+        if closed:
+            self.site(name).close_databases()
+        self._start([name], fresh=False)
+        self._describe()
+
+    def described(self) -> dict[str, Any]:
+        """What sites.json says."""
+        return json.loads(self.file.read_text())
+
+    def status(self) -> list[dict[str, Any]]:
+        """A row for each site, and the witness."""
+        rows = [
+            {"name": f"site {name}", "processes": site.running(), "log": str(site.settings.logs)}
+            for name, site in self.sites.items()
+        ]
+        return [*rows, {"name": "witness", "processes": int(self.witness.running()), "log": str(self.witness.folder)}]
+
+    def _start(self, names: Any, *, fresh: bool) -> None:
+        """Each by a process of its own: side by side, and none of them carries the mark of another."""
+        command = [sys.executable, "-m", "lab.sites", "fresh" if fresh else "again"]
+        started = {name: subprocess.Popen([*command, name], cwd=REPO) for name in names}
+        failed = [name for name, process in started.items() if process.wait()]
+        if failed:
+            raise LabError(f"site {', '.join(failed)} did not start; its lines are above")
+
+    def start_here(self, name: str, *, fresh: bool) -> None:
+        """What such a process does."""
+        site = self.site(name)
+        row = site.up(fresh=fresh)
+        write_private(site.settings.folder / "site.json", json.dumps(row, indent=2))
+
+    def _seed(self) -> None:
+        """What people have made: the service in Avi's GSLB, and a model."""
+        first = self.sites[NAMES[0]]
+        avi_service(first.avi, {name: site.settings.address(100) for name, site in self.sites.items()})
+        first.harbor.seed("models/shop-reranker", "1.0", "weights of the shop's model")
+
+    def _describe(self) -> dict[str, Any]:
+        rows = {name: json.loads((site.settings.folder / "site.json").read_text()) for name, site in self.sites.items()}
+        described = {
+            "folder": str(self.settings.folder),
+            "sites": rows,
+            "witness": {"ledger": self.witness.url("ledger")},
+            "resolvers": [{"address": host, "port": port} for host, port in self.resolvers],
+            "recovery_plans_dir": str(self.settings.folder / "recovery_plans"),
+        }
+        new = self.file.with_suffix(".new")
+        write_private(new, json.dumps(described, indent=2) + "\n")
+        new.replace(self.file)
+        return described
