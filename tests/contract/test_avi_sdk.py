@@ -321,3 +321,16 @@ def test_a_follower_refuses_but_for_switches_and_takes_the_lead(tmp_path_factory
         assert log_in(sites["b"]).patch(f"gslb/{gslb['uuid']}", data={"replace": new}).status_code == 200
         sites["b"].kill()
         wait_for(lambda: sites["a"].state()["is_leader"], what="the candidate to take the lead by itself")
+
+        # A cut cable: both lead, and when it is mended the later view wins with all that belongs to it.
+        sites["b"].up()
+        for here, there in (("a", "b"), ("b", "a")):
+            sites[here].call("POST", "/link", {"site": there, "up": False})
+        assert log_in(sites["b"]).post("gslbsiteops/changeleader", data={"new_leader": cluster}).status_code == 200
+        assert all(site.state()["is_leader"] for site in sites.values())
+        lost = body("192.0.2.10")
+        assert log_in(sites["a"]).post("gslbservice", data=lost).status_code == 201
+        for here, there in (("a", "b"), ("b", "a")):
+            sites[here].call("POST", "/link", {"site": there, "up": True})
+        wait_for(lambda: not sites["a"].state()["is_leader"], what="the old leader to follow")
+        assert lost["name"] not in sites["a"].state()["services"]

@@ -46,7 +46,7 @@ def sites(both: dict[str, Avi]) -> Iterator[dict[str, Avi]]:
         site.call("DELETE", "/faults")
     state = both["a"].state()
     if not state["is_leader"] or state["gslb"]["enable_config_by_members"]:
-        leader = next(one["cluster_uuid"] for one in state["gslb"]["sites"] if one["name"] == "a")
+        leader = {one["name"]: one["cluster_uuid"] for one in state["gslb"]["sites"]}["a"]
         view = max(site.state()["gslb"]["view_id"] for site in both.values()) + 1
         both["a"].call(
             "POST", "/gslb", {"leader_cluster_uuid": leader, "view_id": view, "enable_config_by_members": False}
@@ -180,15 +180,8 @@ def test_the_last_enabled_member_stays(avi: Call, sites: dict[str, Avi], shop: s
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"members": [{"state": "enabled"}]}, "nothing says which one is meant"),
-        ({"members": [{"vs_uuid": "virtualservice-1"}]}, "belong together"),
         ({"members": [{"ip": A}, {"ip": A}]}, "more than once"),
-        ({"down_response": {"type": "fallback_ip"}}, "fallback_ip has to be given"),
         ({"members": [{"ip": "192.0.2.77", "state": "disabled"}]}, "Its members are 192.0.2.10, 198.51.100.10"),
-        ({"members": [{"ip": "192.0.2.77"}]}, "which group it belongs to"),
-        ({"members": [{"ip": "192.0.2.77", "group": "site-c"}]}, "has no group site-c"),
-        ({"members": [{"ip": A, "group": "site-b", "state": "enabled"}]}, "is in the group site-a"),
-        ({"ttl": 90000}, "out of range"),
         ({"extra": {"colour": "red"}}, 'Unrecognized field "colour"'),
         ({"health_monitors": ["none"]}, "healthmonitor object not found"),
     ],
@@ -231,10 +224,15 @@ def proxy(both: dict[str, Avi], folder: Path) -> Iterator[FaultProxy]:
         yield running
 
 
-@pytest.mark.parametrize("fault", ["apply_then_status", "apply_then_cut", "cut", "refuse", "status"])
-@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
+@pytest.mark.parametrize(
+    ("method", "fault"),
+    [
+        *(("PUT", fault) for fault in ("apply_then_status", "apply_then_cut", "cut", "refuse", "status")),
+        *((method, fault) for method in ("POST", "DELETE") for fault in ("apply_then_status", "refuse")),
+    ],
+)
 def test_a_lost_answer_is_settled_by_reading(
-    run_module: Call, sites: dict[str, Avi], proxy: FaultProxy, shop: str, fault: str, method: str
+    run_module: Call, sites: dict[str, Avi], proxy: FaultProxy, shop: str, method: str, fault: str
 ) -> None:
     """Done and answered with an error, or not done at all: in each case what is wanted is there once."""
     name = shop if method != "POST" else f"new-{shop}"

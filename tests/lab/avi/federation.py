@@ -106,7 +106,7 @@ class Federation:
                 await self.lead()
 
     async def _pull(self, name: str) -> None:
-        await self._talk(name, lambda session, url: self._get(session, url))
+        await self._talk(name, self._get)
 
     async def _push(self, name: str) -> None:
         async def send(session: aiohttp.ClientSession, url: str) -> None:

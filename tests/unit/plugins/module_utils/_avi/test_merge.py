@@ -171,9 +171,33 @@ def test_what_is_not_there_is_named(there: dict[str, Any] | None, given: dict[st
         merge(there, wish(**given))
 
 
-def test_two_groups_of_one_name_are_refused() -> None:
-    with pytest.raises(InvalidSpecError, match="'a' stands there more than once"):
-        check_wish(wish(groups=[{"name": "a"}, {"name": "a"}]))
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"groups": [{"name": "a"}, {"name": "a"}]}, "'a' stands there more than once"),
+        ({"members": [{"ip": "192.0.2.1"}, {"ip": "192.0.2.1"}]}, "192.0.2.1 stands there more than once"),
+        ({"members": [{"state": "enabled"}]}, "nothing says which one is meant"),
+        ({"members": [{"vs_uuid": "virtualservice-1"}]}, "belong together"),
+        ({"down_response": {"type": "fallback_ip"}}, "fallback_ip has to be given"),
+        ({"down_response": {"type": "empty", "fallback_ip": "192.0.2.1"}}, "and with no other"),
+    ],
+)
+def test_wishes_that_make_no_sense_are_refused_before_anything_is_asked(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidSpecError, match=words):
+        check_wish(wish(**given))
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        ({"ip": "192.0.2.77"}, "which group it belongs to. Give group; there are a, b"),
+        ({"ip": "192.0.2.10", "group": "b", "state": "enabled"}, "is in the group a of shop, not in b"),
+    ],
+)
+def test_a_member_has_one_group(member: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidSpecError) as caught:
+        merge(service(), wish(members=[member]))
+    assert words in str(caught.value)
 
 
 STATES = st.sampled_from([None, "enabled", "disabled", "absent"])
