@@ -33,7 +33,12 @@ class Rehearsal:
             }
             for name, part in (("vsphere", "vcenter"), ("f5", "bigip"))
         }
-        row = {**connections, "f5_dns": connections["f5"], "scaling_groups_dir": str(site.groups)}
+        row = {
+            **connections,
+            **{name: lab[name] for name in ("prometheus", "alertmanager", "ledger")},
+            "f5_dns": connections["f5"],
+            "scaling_groups_dir": str(site.groups),
+        }
         self.recovery = Recovery(folder, {"a": row, "b": row})
 
     def declare(self, **changes: Any) -> None:
