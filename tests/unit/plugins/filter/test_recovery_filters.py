@@ -85,5 +85,5 @@ def test_a_run_and_its_report_as_tables() -> None:
     assert told[:3] == [
         "shop 20260310120000: failover from a to b, abandoned",
         "  RTO 30 s, target 300 s, kept, from outside 29.5 s",
-        "  RPO 0 s, target 60 s, kept, synchronous: database, from outside 0 rows",
+        "  RPO -, target 60 s, NOT MEASURED, synchronous: database, not measured, from outside 0 rows",
     ]
