@@ -380,6 +380,8 @@ def test_only_a_person_says_where_a_growth_ends() -> None:
     for signal in ({"source": "alert"}, {"direction": "in"}, {"maximum": -1}, {"maximum": True}):
         with pytest.raises(InvalidSpecError, match=r"signal\.maximum"):
             Signal(**{"direction": "out", "maximum": 3, **signal})
+
+
 # ---- the epoch, and a standby that shrinks
 
 ELSEWHERE = Controls(not_holder="epoch 2 of shop is held by b, not by a")

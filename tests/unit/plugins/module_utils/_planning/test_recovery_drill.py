@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import pytest
+import yaml
 
+from ansible_collections.onprem.autoscale.plugins.module_utils._planning import parse_plan, parse_spec
 from ansible_collections.onprem.autoscale.plugins.module_utils._planning._recovery_drill import (
     drill_differences,
     drill_members,
     drill_refusals,
 )
 
+EXAMPLE = Path(__file__).resolve().parents[5] / "inventories" / "example"
 DRILL = {
     "network": "isolated",
     "pool": {"start": "10.9.0.10", "end": "10.9.0.19"},
@@ -111,3 +115,10 @@ def test_a_gslb_that_sends_traffic_elsewhere_is_told() -> None:
         "GSLB at a: reached was True, is False.",
         "GSLB at a: on was ['a'], is [].",
     ]
+
+
+def test_the_example_plan_is_valid_and_its_drill_apart_from_the_example_group() -> None:
+    """D1, D3: what people copy holds."""
+    plan = parse_plan(yaml.safe_load((EXAMPLE / "recovery_plans" / "shop.yml").read_text())).as_dict()
+    spec = parse_spec(yaml.safe_load((EXAMPLE / "scaling_groups" / "shop.yml").read_text())).as_dict()
+    assert drill_refusals(plan, {"north": [spec], "south": [spec]}) == []
