@@ -138,3 +138,24 @@ def test_settings_are_written_come_to_the_other_site_and_back_to_their_own(sites
     assert [rule["name"] for group in loaded for rule in group["rules"]] == ["Down"]
     assert (kept["changed"], forced["groups"], less["changed"]) == (False, ["web.yml"], True)
     assert "a/groups/web.yml" not in sites.files()
+
+
+def test_the_step_of_a_failover_brings_them_and_reports_what_is_not_there(sites: Sites) -> None:
+    """Planned: written anew by the source first. Unplanned: as they are, and without any the run goes on."""
+    service = {"settings": {"folder": "shop"}}
+    common = {"services_by_name": service, "step": {"service": "settings"}, "dr_from": "a", "dr_to": "b"}
+    step = {"ansible.builtin.include_tasks": str(ROOT / "playbooks" / "tasks" / "dr_do_settings.yml")}
+    kept = {
+        "ansible.builtin.set_fact": {
+            "dr_settings": "{{ dr_settings | combine({'said': dr_said} | combine(dr_facts)) }}"
+        }
+    }
+    seen = {"ansible.builtin.set_fact": {"dr_seen": "{{ dr_seen | default([]) + [dr_settings] }}"}}
+    runs = [{**step, "vars": {**common, "dr_run": {"planned": planned}}} for planned in (False, True, False)]
+    never, planned, unplanned = sites.play(*(task for run in runs for task in (run, kept, seen)))
+    assert "nothing was ever exported" in never["said"]
+    assert never["findings"] == [f"Settings of settings are not at b: dr_backup never wrote {sites.settings}."]
+    assert "1 objects, 0 groups and 0 rule files brought to b" in planned["said"]
+    assert planned["findings"] == ["Groups that a has and b has not declared: web."]
+    assert (unplanned["changed"], unplanned["objects"]) == (False, 0)
+    assert set(sites.b.objects("agents")) == {"helper"}
