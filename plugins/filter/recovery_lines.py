@@ -58,6 +58,9 @@ def _readiness(seen: Row) -> list[str]:
 def _run(run: Row) -> list[str]:
     state = run.get("result") or ("waiting" if any(row["state"] == "waiting" for row in run["steps"]) else "unfinished")
     lines = [f"{run['plan']} {run['run']}: {run['kind']} from {run['source']} to {run['target']}, {state}"]
+    if "alive" in run:
+        lives = {True: "at work", False: "gone", None: "not to be seen from here"}[run["alive"]]
+        lines.append(f"  {run['owner']}: {lives}")
     if "rto_target_s" in run and run["kind"] != "backup":
         lines += [f"  {_measure(run, what)}" for what in ("rto", "rpo")]
     rows = []

@@ -35,7 +35,7 @@ class Measured(_Value):
 def measure(plan: RecoveryPlan, kind: str, steps: t.Sequence[Row], facts: Row, *, planned: bool = False) -> Measured:
     """What a run took and lost.
 
-    :param steps: rows with action, state, began_at, ended_at.
+    :param steps: rows with name, action, service, state, began_at, ended_at.
     :param facts: ``lost_at`` and ``served_at``, or ``never_lost``, true where somebody looked and the service was there
         all the while; ``rpo_s`` with ``rpo_basis``, or ``committed_at``: data service -> time of the newest commit (or
         of the dump) that the target has. Times are seconds since 1970.
@@ -57,7 +57,8 @@ def measure(plan: RecoveryPlan, kind: str, steps: t.Sequence[Row], facts: Row, *
     at = _ended(steps, "epoch") if never_lost else lost
     rpo, basis = seconds_of(facts, "rpo_s"), str(facts.get("rpo_basis") or "")
     if rpo is None:
-        rpo, basis = _rpo(plan, at, facts.get("committed_at") or {}, planned and _ended(steps, "data") is not None)
+        over = {row["service"] for row in steps if row["action"] in ("data", "drill_data") and row["state"] == "done"}
+        rpo, basis = _rpo(plan, at, facts.get("committed_at") or {}, over, planned)
     return Measured(
         lost_at=lost,
         served_at=served,
@@ -69,16 +70,21 @@ def measure(plan: RecoveryPlan, kind: str, steps: t.Sequence[Row], facts: Row, *
     )
 
 
-def _rpo(plan: RecoveryPlan, lost: float | None, committed: Row, closed: bool) -> tuple[float | None, str]:
+def _rpo(
+    plan: RecoveryPlan, lost: float | None, committed: Row, over: t.Collection[str], closed: bool
+) -> tuple[float | None, str]:
     """The worst of the data services; one that is not known makes the whole unknown.
 
-    :param closed: the source accepted no more writes before the target took over with all it had.
+    :param over: services that the target has taken over.
+    :param closed: the source accepted no more writes before that, and the target received all it had.
     """
     worst: tuple[float, str] = (0.0, "no data")
     for service in plan.of_kind("data"):
         basis = f"{service.replication}{', closed first' if closed else ''}: {service.name}"
         age: float | None
-        if service.replication == "synchronous" or (closed and service.replication == "asynchronous"):
+        if service.name not in over:
+            age = None
+        elif service.replication == "synchronous" or (closed and service.replication == "asynchronous"):
             age = 0.0
         else:
             newest = seconds_of(committed, service.name)

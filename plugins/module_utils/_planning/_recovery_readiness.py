@@ -12,7 +12,8 @@ import dataclasses
 import typing as t
 
 from ._recovery import RecoveryPlan, Service
-from ._recovery_steps import steps_of
+from ._recovery_measure import seconds_of
+from ._recovery_steps import REAL, steps_of
 from ._value import _Value
 
 #: A drill older than this proves little.
@@ -87,6 +88,12 @@ def _of(facts: Facts, *path: str) -> dict[str, t.Any]:
     return dict(value) if isinstance(value, t.Mapping) else {}
 
 
+def _number(seen: Facts, key: str) -> float | int | None:
+    """A number, which templates may have made a text; None where there is none."""
+    value = seconds_of(seen, key)
+    return int(value) if value is not None and value.is_integer() else value
+
+
 def _backends(facts: Facts) -> t.Iterator[ReadyCheck]:
     rows = _of(facts, "backends")
     if not rows:
@@ -99,7 +106,7 @@ def _backends(facts: Facts) -> t.Iterator[ReadyCheck]:
 
 def _epoch(plan: RecoveryPlan, facts: Facts) -> ReadyCheck:
     seen = _of(facts, "epoch")
-    stores, reached = seen.get("stores"), seen.get("reached")
+    stores, reached = _number(seen, "stores"), _number(seen, "reached")
     if stores is None or reached is None:
         return _check("epoch", None, "", weight=10, must=bool(plan.of_kind("group")), said=seen.get("said"))
     if not stores:
@@ -116,12 +123,12 @@ def _service(plan: RecoveryPlan, service: Service, target: str, facts: Facts, no
     elif service.kind == "data" and service.replication != "dump":
         words = "follows" if seen.get("following") is True else "does not follow"
         yield _check(name, seen.get("following"), words, weight=15, must=True, said=said)
-        lag = seen.get("lag_s")
+        lag = _number(seen, "lag_s")
         late = None if lag is None else lag <= plan.targets.rpo
         yield _check(f"{name}:lag", late, f"{lag} s behind, the target is {plan.targets.rpo} s", weight=10)
     else:
         limit, weight = (plan.targets.rpo, 15) if service.kind == "data" else (service.max_age or 0, 5)
-        copied = seen.get("copied_at")
+        copied = _number(seen, "copied_at")
         if "copied_at" in seen and copied is None:
             yield _check(name, False, "there is no copy", weight=weight, must=True, said=said)
             return
@@ -132,7 +139,7 @@ def _service(plan: RecoveryPlan, service: Service, target: str, facts: Facts, no
 
 
 def _group(service: Service, seen: t.Mapping[str, t.Any], name: str, target: str) -> t.Iterator[ReadyCheck]:
-    members, room, said = seen.get("members"), seen.get("room"), seen.get("said")
+    members, room, said = _number(seen, "members"), _number(seen, "room"), seen.get("said")
     enough = None if members is None else members >= (service.standby or 0)
     words = f"{members} members in service at site {target}, {service.standby} are to stand by"
     yield _check(name, enough, words, weight=10, must=True, said=said)
@@ -186,20 +193,21 @@ def _drill(plan: RecoveryPlan, facts: Facts, now: float) -> t.Iterator[ReadyChec
         yield _check("drill", False, "the plan has no drill")
         return
     last = _of(facts, "drill")
-    at = last.get("ended_at")
+    at = _number(last, "ended_at")
     if at is None:
         yield _check("drill", False, "there was none")
         return
     days = max(0, round((now - at) / 86400))
     words = f"the last one was {days} days ago and ended {last.get('result')}"
     yield _check("drill", last.get("result") == "done" and now - at <= DRILL_AGE_S, words)
-    seconds, rto = last.get("rto_s"), plan.targets.rto
+    seconds, rto = _number(last, "rto_s"), plan.targets.rto
     kept = None if seconds is None else seconds <= rto
     yield _check("drill:rto", kept, f"the last one took {seconds} s, the target is {rto} s")
 
 
 def _unfinished(facts: Facts) -> ReadyCheck:
     rows = facts.get("unfinished")
-    names = [str(row.get("run", row)) if isinstance(row, t.Mapping) else str(row) for row in rows or []]
-    words = f"to be finished first: {', '.join(names)}" if names else "no run is unfinished"
+    real = [row for row in rows or [] if not isinstance(row, t.Mapping) or row.get("kind", REAL[0]) in REAL]
+    names = [str(row.get("run", row)) if isinstance(row, t.Mapping) else str(row) for row in real]
+    words = f"to be finished first: {', '.join(names)}" if names else "no failover or failback is unfinished"
     return _check("unfinished", None if rows is None else not names, words, must=True)

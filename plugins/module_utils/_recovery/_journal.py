@@ -29,7 +29,8 @@ from ._files import Files
 from ._owner import Owner, alive
 from ._page import page
 
-Liveness = t.Callable[[Owner], bool | None]
+#: Whether an owner lives; None when that cannot be told from here.
+Liveness = t.Callable[[Owner], t.Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,13 @@ class Journal:
     """The runs of one plan in one folder, for one owner."""
 
     def __init__(
-        self, files: Files, owner: Owner, *, now: float, check_mode: bool = False, alive: Liveness = alive
+        self,
+        files: Files,
+        owner: Owner,
+        *,
+        now: float,
+        check_mode: bool = False,
+        alive: Liveness = alive,
     ) -> None:
         self.files = files
         self.owner = owner

@@ -82,7 +82,8 @@ def _verdict(report: Row) -> tuple[str, str, str]:
     left = [row for row in report["steps"] if row["state"] not in ("done", "skipped")]
     if report["result"] != "done":
         head = "Failed" if report["result"] == "failed" else "Given up before its end"
-        return "bad", head, f"{len(left)} of {len(report['steps'])} steps are open, the first is {left[0]['title']!r}."
+        why = f": {left[0]['detail']}" if left[0]["detail"] else ""
+        return "bad", head, f"{len(left)} of {len(report['steps'])} steps are open, first {left[0]['name']}{why}."
     bad = [row["name"] for row in report["data_checks"] if not row["ok"]]
     if bad:
         return "bad", "Done, and data is not whole", f"Failed checks: {', '.join(bad)}."

@@ -74,6 +74,8 @@ def test_a_run_and_its_report_as_tables() -> None:
     run = with_facts(run, {"findings": ["forced"], "lost_at": 10, "served_at": 40})
     shown = call(recovery_lines, {**run, "plan": "shop"})
     assert shown[0] == "shop 20260310120000: failover from a to b, unfinished"
+    unfinished = {**run, "plan": "shop", "owner": "ansible-playbook, process 7 on c", "alive": False}
+    assert call(recovery_lines, unfinished)[1] == "  ansible-playbook, process 7 on c: gone"
     assert "12:00:01  ready" in shown[2]
     assert shown[2].split()[2:] == ["b", "done", "10", "s", "2.5", "s", "fine"]
     assert shown[-1] == "  warning: forced"
@@ -83,5 +85,5 @@ def test_a_run_and_its_report_as_tables() -> None:
     assert told[:3] == [
         "shop 20260310120000: failover from a to b, abandoned",
         "  RTO 30 s, target 300 s, kept, from outside 29.5 s",
-        "  RPO 0 s, target 60 s, kept, synchronous: database, from outside 0 rows",
+        "  RPO -, target 60 s, NOT MEASURED, synchronous: database, not measured, from outside 0 rows",
     ]

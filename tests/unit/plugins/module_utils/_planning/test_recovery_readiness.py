@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.kit.recovery import OF_PATTERN, plan_of
 
+from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import InvalidSpecError
 from ansible_collections.onprem.autoscale.plugins.module_utils._planning import Readiness, readiness
 
 NOW = 1_800_000_000.0
@@ -88,7 +89,7 @@ def test_what_must_be_well_makes_it_not_ready(path: str, value: t.Any, name: str
         ("resolvers", [{"address": "x", "ok": True}, {"address": "y", "ok": False}], "resolvers", "no answer from y"),
         ("outage", {"series": []}, "outage", "no series, so RTO could not be measured"),
         ("drill", {"ended_at": NOW - 100 * 86400, "result": "done", "rto_s": 5}, "drill", "100 days ago"),
-        ("drill__rto_s", 400.0, "drill:rto", "the last one took 400.0 s, the target is 300 s"),
+        ("drill__rto_s", 400.0, "drill:rto", "the last one took 400 s, the target is 300 s"),
         ("drill", None, "drill", "there was none"),
     ],
 )
@@ -98,6 +99,19 @@ def test_what_is_only_weak_costs_points(path: str, value: t.Any, name: str, reas
     assert reason in bad(result)[name]
     assert result.ready
     assert result.score < 100
+
+
+def test_a_drill_or_a_backup_that_was_cut_off_holds_up_nothing() -> None:
+    assert seen(unfinished=[{"run": "1", "kind": "drill"}, {"run": "2", "kind": "backup"}]).ready
+    assert not seen(unfinished=[{"run": "3", "kind": "failback"}]).ready
+
+
+def test_numbers_that_a_template_made_texts_are_numbers() -> None:
+    assert (
+        bad(seen(services__database__lag_s="0.5", services__web__room="4", epoch={"stores": "3", "reached": "2"})) == {}
+    )
+    with pytest.raises(InvalidSpecError, match="lag_s: value is 'late'"):
+        seen(services__database__lag_s="late")
 
 
 def test_old_dumps_are_held_against_the_rpo() -> None:

@@ -101,6 +101,15 @@ def test_how_much_is_lost(plan: t.Any, facts: dict[str, t.Any], rpo: t.Any, basi
     assert told["rpo_met"] is (None if rpo is None else True)
 
 
+def test_what_was_never_taken_over_lost_nothing_that_is_known() -> None:
+    told = report(begun(), lost_at=1, served_at=2)
+    assert (told["result"], told["rpo_s"], told["rpo_basis"]) == (
+        "abandoned",
+        None,
+        "synchronous: database, not measured",
+    )
+
+
 def test_planned_and_never_lost() -> None:
     told = report(gone_through(begun(plan=data("asynchronous"), planned=True)))
     assert (told["rto_s"], told["rpo_s"]) == (0.0, 0.0)
