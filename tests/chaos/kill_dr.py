@@ -115,7 +115,7 @@ class Kills:
         members = control(rows["b"]["bigip"]["control"], "/state")["gtm"]["members"]
         return {
             "writers": sorted({row.site for row in commits}),
-            "gslb": sorted(name for name, row in members.items() if row["enabled"]),
+            "gslb": sorted(name for name, row in members.items() if row["enabled"] == "enabled"),
             "vms": {site: len(inventory_of(row)["vms"]) for site, row in rows.items()},
             "clusters": {site: inventory_of(row)["clusters"] for site, row in rows.items()},
             "unfinished": sorted(file.name for file in RECORDS.glob("*.journal.json")),

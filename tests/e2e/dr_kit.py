@@ -163,16 +163,11 @@ class DrKit:
             "run": run,
             "outside": outside,
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "ansible_collections.onprem.autoscale.plugins.modules.recovery_record"],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        if done.returncode:
-            raise LabError(f"recovery_record: {done.stdout}{done.stderr}")
+        # A record is kept by a playbook: its owner is the ansible-playbook above the module.
+        task = {"name": "Keep what was seen from outside", "onprem.autoscale.recovery_record": arguments}
+        book = self.out / "observe.yml"
+        book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
+        self.run(["ansible-playbook", "-i", str(INVENTORY), str(book)], "recovery_record")
 
     # ---- what people prepare -----------------------------------------------------------------------------------------
     def prepare(self, stores: Collection[str] = ("demo", "notes")) -> None:

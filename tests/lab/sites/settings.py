@@ -35,6 +35,7 @@ class SiteSettings(Settings):
     avi_port: int = 19445
     avi_control_port: int = 19446
     pais_port: int = 19282
+    pais_control_port: int = 19283
 
     @property
     def vip(self) -> str:

@@ -19,6 +19,7 @@ from ..debs import binary
 from ..dsm.kubeapi import KubeApi
 from ..dsm.spawn import Dsm
 from ..harbor.spawn import Harbor
+from ..pais.spawn import Pais
 from ..postgres import Postgres
 from ..process import LabError, answers
 from ..settings import REPO
@@ -27,6 +28,7 @@ from .marks import kill, marked, processes
 from .settings import DNS_PORT, SERVICES, SiteSettings
 
 PROBE_S = 0.25  # how often the service is asked by its name
+PAIS_KEYS = ("url", "issuer", "client_id", "client_secret", "username", "password")
 BLACKBOX = {
     "modules": {
         "service": {
@@ -68,6 +70,7 @@ class Site(Lab):
         self.harbor = Harbor(
             settings.folder / "harbor", port=settings.harbor_port, control_port=settings.harbor_control_port
         )
+        self.pais = Pais(settings.folder / "pais", port=settings.pais_port, control_port=settings.pais_control_port)
         self.ledger = Postgres(settings.folder / "postgres", port=settings.ledger_port)
 
     def up(self, *, fresh: bool = True) -> dict[str, Any]:
@@ -84,6 +87,7 @@ class Site(Lab):
             self.part(name).stop()
         self.avi.down()
         self.harbor.down()
+        self.pais.down()
         self.dsm.down()
         if self.ledger.running():
             self.ledger.stop()
@@ -137,6 +141,8 @@ class Site(Lab):
         self.say(f"lab: Avi on {self.avi.row['url']}")
         self.harbor.up()
         self.say(f"lab: Harbor on {self.harbor.row['url']}")
+        self.pais.up()
+        self.say(f"lab: PAIS on {self.pais.row['url']}")
         self._start_proxy()
         self._start_blackbox()
 
@@ -197,7 +203,7 @@ class Site(Lab):
     def _row(self) -> dict[str, Any]:
         settings = self.settings
         dsm = self.dsm.row
-        user, avi, harbor = dsm["users"]["user"], self.avi.row, self.harbor.row
+        user, avi, harbor, pais = dsm["users"]["user"], self.avi.row, self.harbor.row, self.pais.row
         return {
             "site": settings.site,
             "mark": settings.mark,
@@ -214,6 +220,8 @@ class Site(Lab):
             "avi_control": avi["control"],
             "harbor": {**{key: harbor[key] for key in ("url", "username", "password")}, "ca_path": harbor["ca"]},
             "harbor_control": harbor["control"],
+            "pais": {**{key: pais[key] for key in PAIS_KEYS}, "ca_path": pais["ca"]},
+            "pais_control": pais["control"],
             "dsm_control": dsm["control"],
             "dsm_kubeconfig": dsm["kubeconfig"],
             "log": str(settings.logs),
