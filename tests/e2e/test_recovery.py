@@ -126,6 +126,8 @@ def test_check_mode_tells_the_steps_and_writes_nothing(nowhere: Nowhere) -> None
     assert not status, said
     assert "settings:settings: Settings settings are as declared at site b" in said
     assert "traffic_on: Traffic goes to site b (a person approves)" in said
+    assert "NOT READY" in said
+    assert "now: target_ready: The site that is to serve is not ready" in said
     assert nowhere.untouched()
 
 
