@@ -310,6 +310,13 @@ leader:
       description: Whether it is this controller's own site; null when the user may not read the cluster.
       type: bool
       sample: true
+accepts:
+  description:
+    - What this controller takes now - V(all), V(switches) of groups and members, V(nothing), or V(unknown) when the
+      user may not read the cluster. A call without changes asks for it, before a disaster.
+  returned: when the federation could be read
+  type: str
+  sample: all
 """
 
 import typing as t

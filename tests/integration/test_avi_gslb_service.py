@@ -122,6 +122,7 @@ def test_a_service_is_made_and_again_is_unchanged(avi: Call, sites: dict[str, Av
         (B, "site-b", "disabled"),
     ]
     assert made["leader"] == {"name": "a", "reached": True, "is_local": True}
+    assert made["accepts"] == "all"
     again = avi(name, **wanted)
     assert not again["changed"], again
     wait_for(lambda: avi(name)["members"][0]["availability"] == "available", what="the first probe")
@@ -294,8 +295,12 @@ def test_a_follower_says_who_leads(avi: Call, sites: dict[str, Avi], shop: str) 
         assert "a follower: configuration is accepted by the leader a (127.0.0.1) only" in refused["msg"]
         assert "Send it to the leader a" in refused["msg"]
         assert refused["leader"] == {"name": "a", "reached": True, "is_local": False}
+        assert refused["accepts"] == "nothing"
     assert not avi(shop, "b", members=[{"ip": A, "state": "enabled"}])["failed"], "nothing to do is no refusal"
     assert avi(shop, "b", take_over="unreached", ttl=9)["failed"], "the leader lives"
+    sites["a"].call("POST", "/gslb", {"maintenance_mode": True})
+    assert "maintenance mode" in avi(shop, ttl=9)["msg"]
+    sites["a"].call("POST", "/gslb", {"maintenance_mode": False})
 
 
 def test_a_follower_switches_members_where_the_federation_lets_it(avi: Call, sites: dict[str, Avi], shop: str) -> None:
@@ -306,6 +311,7 @@ def test_a_follower_switches_members_where_the_federation_lets_it(avi: Call, sit
     moved = avi(shop, "b", **move)
     assert moved["changed"], moved
     assert moved["leader"] == {"name": "a", "reached": False, "is_local": False}
+    assert moved["accepts"] == "switches"
     assert answer(sites["b"], shop) == [B]
     assert not avi(shop, "b", **move)["changed"]
     refused = avi(shop, "b", ttl=9, **move)

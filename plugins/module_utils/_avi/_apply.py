@@ -49,6 +49,7 @@ class Outcome:
             "members": self._members(),
             "enabled": serving(self.after),
             "leader": self.federation.row(),
+            "accepts": self.federation.accepts,
         }
         if diff:
             found["diff"] = {"before": shown(self.before), "after": shown(self.after)}
@@ -153,7 +154,7 @@ class Job:
         try:
             now = self._read()
         except AutoscaleError:
-            return {"leader": self.federation.row()}
+            return {"leader": self.federation.row(), "accepts": self.federation.accepts}
         return Outcome(before, now, self.federation, now != before).result(diff=False)
 
     # -- deciding ---------------------------------------------------------------------------------------------------
@@ -176,9 +177,9 @@ class Job:
         there = self.federation
         if there.maintenance:
             raise self._refuse("GSLB is in maintenance mode", "End it on the leader (gslb maintenancemode).")
-        if there.is_local is not False:
+        if there.accepts in ("all", "unknown"):
             return
-        if wanted is not None and there.by_members and only_switches(before, wanted):
+        if wanted is not None and there.accepts == "switches" and only_switches(before, wanted):
             return
         where = f"the leader {there.leader}" + (f" ({there.leader_address})" if there.leader_address else "")
         take_over = self.wish["take_over"]
@@ -230,7 +231,7 @@ class Job:
         return RefusedError(
             f"The GSLB service {self.name} was not changed: {message}",
             remedy=remedy,
-            result={"leader": self.federation.row()},
+            result={"leader": self.federation.row(), "accepts": self.federation.accepts},
         )
 
     # -- writing ----------------------------------------------------------------------------------------------------

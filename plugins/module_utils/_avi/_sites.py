@@ -31,6 +31,15 @@ class Federation:
     maintenance: bool
     leader_change: bool
 
+    @property
+    def accepts(self) -> str:
+        """What this controller takes now: ``all``, ``switches`` of groups and members, ``nothing``, or ``unknown``."""
+        if self.maintenance:
+            return "nothing"
+        if self.is_local is None:
+            return "unknown"
+        return "all" if self.is_local else "switches" if self.by_members else "nothing"
+
     def row(self) -> dict[str, t.Any]:
         """What modules return as ``leader``."""
         return {"name": self.leader, "reached": self.reached, "is_local": self.is_local}

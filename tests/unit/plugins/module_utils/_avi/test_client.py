@@ -171,7 +171,9 @@ def test_a_user_who_may_not_see_the_cluster_is_not_stopped() -> None:
         Turn("GET", "/api/gslb/gslb-1/runtime", json={}),
     )
     with controller:
-        assert read_federation(controller).row() == {"name": "a", "reached": None, "is_local": None}
+        found = read_federation(controller)
+    assert found.row() == {"name": "a", "reached": None, "is_local": None}
+    assert found.accepts == "unknown"
     said.finish()
 
 
