@@ -80,9 +80,9 @@ bench: setup ## Clone times and overhead against a peer and the floor; build/ben
 	@$(BIN)/python tests/bench/bench.py $(BENCH)
 
 # Python compiles less often, Ansible's forks load less: tests/lab/compile_cache and tests/lab/callbacks say what.
-integration molecule test-chaos: export PYTHONPATH := $(VIEW):$(CURDIR)/tests:$(CURDIR)/tests/lab/compile_cache
-integration molecule test-chaos: export LAB_COMPILE_CACHE := $(BUILD)/compiled
-integration molecule test-chaos: export ANSIBLE_CALLBACK_PLUGINS := $(CURDIR)/tests/lab/callbacks
+integration molecule test-chaos demo-dr: export PYTHONPATH := $(VIEW):$(CURDIR)/tests:$(CURDIR)/tests/lab/compile_cache
+integration molecule test-chaos demo-dr: export LAB_COMPILE_CACHE := $(BUILD)/compiled
+integration molecule test-chaos demo-dr: export ANSIBLE_CALLBACK_PLUGINS := $(CURDIR)/tests/lab/callbacks
 
 # ---- tests, from cheap to dear ----------------------------------------------------------------------------------------
 .PHONY: lint sanity docs-lint unit contract integration molecule test test-chaos test-fast test-nightly test-vllm

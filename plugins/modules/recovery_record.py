@@ -79,6 +79,10 @@ options:
       - What became of it. A step that begins with V(running) at a closed gate is V(waiting), see RV(step).
     type: str
     choices: [running, done, failed, skipped, waiting]
+  next:
+    description:
+      - Name of the step that begins when O(step) is done, so that one call keeps both. RV(step) is of this one then.
+    type: str
   detail:
     description: A sentence about it, for the report.
     type: str
@@ -232,6 +236,7 @@ reports:
 """
 
 import contextlib
+import dataclasses
 import time
 import typing as t
 
@@ -255,6 +260,7 @@ SPEC = ArgumentSpec(
         "run": {"type": "str"},
         "step": {"type": "str"},
         "step_state": {"type": "str", "choices": ["running", "done", "failed", "skipped", "waiting"]},
+        "next": {"type": "str"},
         "detail": {"type": "str", "default": ""},
         "facts": {"type": "dict", "default": {}},
         "outside": {
@@ -309,10 +315,13 @@ def _do(journal: Journal, plan: t.Any, params: dict[str, t.Any]) -> Outcome | No
         return None
     if state == "ended":
         return journal.end(name, facts=params["facts"], takeover=params["takeover"])
-    return journal.step(
+    outcome = journal.step(
         name, params["step"], params["step_state"], detail=params["detail"], facts=params["facts"],
         approve=params["approve"],
     )  # fmt: skip
+    if not params["next"] or params["step_state"] not in ("done", "skipped") or journal.check_mode:
+        return outcome
+    return dataclasses.replace(journal.step(name, params["next"], "running"), before=outcome.before)
 
 
 def _told(files: Files, outcome: Outcome, params: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -324,7 +333,8 @@ def _told(files: Files, outcome: Outcome, params: dict[str, t.Any]) -> dict[str,
         paths = [str(files.report_path(after["run"], kind)) for kind in ("json", "html")]
         return _result(report=after, report_files=paths, **told_of)
     told_of["diff"] = {"before": told(outcome.before) if outcome.before else {}, "after": told(after)}
-    row = next((row for row in told(after)["steps"] if row["name"] == params["step"]), None)
+    wanted = params["next"] or params["step"]
+    row = next((row for row in told(after)["steps"] if row["name"] == wanted), None)
     return _result(run=told(after), step=row, **told_of)
 
 

@@ -57,6 +57,8 @@ def test_the_site_that_holds_it_acts(site: Site, stores: dict[str, Any]):
     act = site.playbook("scale_out", "--check", ignore_cooldown=True, **{**stores, "autoscale_site": "b"})
     assert act.rc == 0, act.output
     assert "plan: act, scale_out" in act.output
+    shrink = site.playbook("scale_in", "--check", ignore_cooldown=True, minimum=0, **{**stores, "autoscale_site": "b"})
+    assert "plan: refuse, no_victim" in shrink.output, "below its minimum of 3, and only base members are left"
     nobody = site.playbook("scale_out", "--check", **{**stores, "autoscale_site": ""})
     assert nobody.rc != 0, nobody.output
     assert "site: value is ''; allowed: a name" in nobody.output

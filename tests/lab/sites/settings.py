@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -54,12 +53,7 @@ class SiteSettings(Settings):
         return f"{self.index}-{self.site}"
 
     def group_spec(self, changes: Any = None, name: str = "web") -> dict[str, Any]:
-        own: dict[str, Any] = {"site": self.site}
-        if (
-            "recovery"
-            in json.loads((REPO / "docs" / "schemas" / "scaling_group.schema.json").read_text())["properties"]
-        ):
-            own["recovery"] = {"scope": SCOPE}
+        own = {"site": self.site, "recovery": {"scope": SCOPE}}
         spec = super().group_spec({**own, **(changes or {})}, name)
         spec["base_members"] = [{"name": name, "address": where} for name, where in self.base_members.items()]
         return spec
