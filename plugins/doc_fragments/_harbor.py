@@ -19,7 +19,8 @@ options:
     required: true
   username:
     description:
-      - An administrator of the system; registries and replication are for nobody else.
+      - An administrator of the system, or a robot account of the system with rights on registries, replication and its
+        policies, where this release of Harbor gives such rights to robots.
       - Falls back to the environment variable E(HARBOR_USERNAME).
     type: str
     required: true

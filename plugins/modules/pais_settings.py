@@ -81,6 +81,8 @@ options:
 notes:
   - A file that leaves a field out leaves that of the site as it is; an empty field empties it.
   - An answer that was lost is looked for before it is an error.
+  - Model endpoints and routes are objects of Kubernetes and not read here. Keep their manifests in Git, or read them
+    with M(kubernetes.core.k8s_info).
 seealso:
   - module: onprem.autoscale.harbor_replication
 """

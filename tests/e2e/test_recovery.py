@@ -126,6 +126,8 @@ def test_check_mode_tells_the_steps_and_writes_nothing(nowhere: Nowhere) -> None
     assert not status, said
     assert "settings:settings: Settings settings are as declared at site b" in said
     assert "traffic_on: Traffic goes to site b (a person approves)" in said
+    assert "NOT READY" in said
+    assert "now: target_ready: The site that is to serve is not ready" in said
     assert nowhere.untouched()
 
 
@@ -144,7 +146,7 @@ def test_a_gate_waits_for_a_person_and_status_says_for_whom(nowhere: Nowhere) ->
     status, said = nowhere.play("dr_failover", to="b", approve="ready")
     assert status
     assert "Site b is not ready" in said
-    assert "settings:settings: there is no copy" in said
+    assert "traffic: www.shop.example cannot be steered" in said
     assert "Nothing was changed" in said
     states = [row["state"] for row in nowhere.journal()["steps"]]
     assert states == ["failed", *["pending"] * (len(states) - 1)]
