@@ -68,7 +68,7 @@ class Recovery:
     def run(self, playbook: str, **variables: Any) -> tuple[int, str]:
         """A playbook to its end: exit status, and what it printed."""
         done = subprocess.run(
-            self._command(playbook, variables), cwd=REPO, capture_output=True, text=True, check=False, timeout=280
+            self._command(playbook, variables), cwd=REPO, capture_output=True, text=True, check=False, timeout=900
         )
         return done.returncode, done.stdout + done.stderr
 
@@ -80,7 +80,7 @@ class Recovery:
                 self._command(playbook, variables), cwd=REPO, stdout=file, stderr=file, start_new_session=True
             )
             try:
-                deadline = time.monotonic() + 200
+                deadline = time.monotonic() + 600
                 while not when():
                     assert play.poll() is None, f"it ended by itself:\n{log.read_text()}"
                     assert time.monotonic() < deadline, f"it never came so far:\n{log.read_text()}"

@@ -18,11 +18,12 @@ from e2e.recovery_lab import Recovery
 
 from lab.harbor.spawn import Harbor
 
-FIRST, SECOND = "backup_models:first", "backup_models:second"
+FIRST, SECOND, SETTINGS = "backup_models:first", "backup_models:second", "backup_settings:settings"
+GROUP = "a/groups/web.yml"
 
 
 class Story:
-    """Two Harbors, and a plan that copies two projects from the one to the other."""
+    """Two Harbors, and a plan that copies two projects from the one to the other, and keeps a group's declaration."""
 
     def __init__(self, folder: Path, here: Harbor, there: Harbor) -> None:
         self.here, self.there = here, there
@@ -31,6 +32,11 @@ class Story:
             site: {"harbor": {"url": row["url"], "ca_path": row["ca"], **{k: row[k] for k in ("username", "password")}}}
             for site, row in rows.items()
         }
+        self.settings = folder / "settings"
+        groups = folder / "groups"
+        groups.mkdir()
+        (groups / "web.yml").write_text("name: web\n")
+        sites["a"]["scaling_groups_dir"] = str(groups)
         self.recovery = Recovery(folder, sites)
         self.first = self.manifest = {}
 
@@ -39,6 +45,7 @@ class Story:
             [
                 {"name": "first", "kind": "models", "project": "llama"},
                 {"name": "second", "kind": "models", "project": "embed", "filter": second},
+                {"name": "settings", "kind": "settings", "folder": str(self.settings)},
             ]
         )
 
@@ -59,7 +66,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         yield Story(tmp_path_factory.mktemp("backup"), here, there)
 
 
-def test_models_are_at_the_other_site_and_the_manifest_says_so(story: Story) -> None:
+def test_models_are_at_the_other_site_settings_are_files_and_the_manifest_says_so(story: Story) -> None:
     story.declare()
     rc, output = story.recovery.run("dr_backup")
     assert rc == 0, output
@@ -69,6 +76,9 @@ def test_models_are_at_the_other_site_and_the_manifest_says_so(story: Story) -> 
         ("first", True, "b"),
         ("second", True, "b"),
     ]
+    assert f"to be committed: {GROUP}" in output
+    assert manifest["settings"]["files"] == [GROUP]
+    assert (story.settings / GROUP).read_text() == "name: web\n"
     report = story.recovery.report()
     assert (report["kind"], report["result"], report["run"]) == ("backup", "done", manifest["run"])
     story.manifest = manifest
@@ -81,7 +91,7 @@ def test_a_copy_that_matched_nothing_is_a_failed_backup_and_the_old_one_stays(st
     assert f"of {story.manifest['taken_at']}" in output, "what there is to restore from is told"
     assert f"This run has {FIRST}" in output
     assert story.recovery.manifest() == story.manifest
-    assert story.states() == {FIRST: "done", SECOND: "failed"}
+    assert story.states() == {FIRST: "done", SECOND: "failed", SETTINGS: "pending"}
     story.first = _step(story.recovery.journals()[0], FIRST)
 
 
@@ -91,6 +101,7 @@ def test_a_kill_in_the_middle_leaves_the_old_manifest_and_the_next_run_goes_on(s
     assert story.recovery.manifest() == story.manifest
     rc, output = story.recovery.run("dr_backup")
     assert rc == 0, output
+    assert "none changed" in output
     assert story.recovery.journals() == []
     report, manifest = story.recovery.report(), story.recovery.manifest()
     assert manifest["run"] == report["run"] != story.manifest["run"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ..postgres import Postgres
 from ..process import LabError, answers
 from ..settings import REPO
 from ..supervisor import Lab
+from .clients import CLUSTERS
 from .marks import kill, marked, processes
 from .settings import DNS_PORT, SERVICES, SiteSettings
 
@@ -115,10 +117,16 @@ class Site(Lab):
             with requests.Session() as http:
                 http.trust_env, http.verify = False, str(server.ca)
                 http.headers["Authorization"] = f"Bearer {server.token}"
-                url = (
-                    f"{server.url}/apis/databases.dataservices.vmware.com/v1alpha1/namespaces/default/postgresclusters"
-                )
-                for cluster in http.get(url, timeout=10).json()["items"]:
+                url = f"{server.url}/{CLUSTERS.format(namespace='default')}"
+                deadline = time.monotonic() + 30
+                while not (found := http.get(url, timeout=10)).ok:  # 429: "storage is (re)initializing"
+                    if time.monotonic() > deadline:
+                        raise LabError(f"the databases of a closed site cannot be read: {found.text}")
+                    time.sleep(0.1)
+                for kind in ("mutating", "validating"):  # DSM answers them, and registers them again when it starts
+                    hooks = f"apis/admissionregistration.k8s.io/v1/{kind}webhookconfigurations"
+                    http.delete(f"{server.url}/{hooks}", timeout=10).raise_for_status()
+                for cluster in found.json()["items"]:
                     answer = http.patch(
                         f"{url}/{cluster['metadata']['name']}",
                         data=json.dumps({"spec": {"blockDatabaseConnections": True}}),
