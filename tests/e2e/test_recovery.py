@@ -119,6 +119,18 @@ def test_what_does_not_fit_is_refused_with_what_is_there(
     assert nowhere.untouched()
 
 
+def test_stores_of_one_plan_inherit_nothing_from_each_other(nowhere: Nowhere) -> None:
+    """D1: what one declaration leaves out would be what the other one says."""
+    nowhere.write("vector_stores/docs.yml", {"vector_store_name": "docs", "vector_store_owner": "app"})
+    nowhere.write("vector_stores/chats.yml", {"vector_store_name": "chats"})
+    data = {"kind": "data", "data": "vectors", "replication": "asynchronous"}
+    nowhere.plan["services"] = [{"name": store, "store": store, **data} for store in ("docs", "chats")]
+    status, said = nowhere.play("dr_failover", to="b")
+    assert status
+    assert "chats lacks vector_store_owner" in said
+    assert nowhere.untouched()
+
+
 def test_check_mode_tells_the_steps_and_writes_nothing(nowhere: Nowhere) -> None:
     """D3: also what a person is asked for."""
     nowhere.plan["steps"] = {"traffic_on": {"gate": "manual"}}
