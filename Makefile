@@ -122,12 +122,13 @@ test-vllm: setup ## The contract of a model endpoint against a real vLLM on CPU:
 
 test-fast: lint unit ## At most 5 minutes
 
-# Both parts run whatever the other does, so that the summary always tells the whole; KILL="--only out --boundaries 5-9" and
-# MATRIX="--only 'bigip:*'" do a part, which the summary then misses.
-test-chaos: setup ## kill -9 at every step boundary, and every call x fault; build/chaos/summary.json and report.html
+# Each part runs whatever the others do, so that the summary always tells the whole; KILL="--only out --boundaries 5-9" and
+# MATRIX="--only 'bigip:*'" do a part, which the summary then misses. KILL_DR=--chain kills one failover everywhere.
+test-chaos: kubeapi ## kill -9 at every step boundary, and every call x fault; build/chaos/summary.json and report.html
 	@rm -f $(BUILD)/chaos/kills.json $(BUILD)/chaos/faults.json $(BUILD)/chaos/summary.json
 	@missed=0; $(BIN)/python tests/chaos/kill.py $(KILL) || missed=1; \
 	  $(BIN)/python tests/chaos/matrix.py $(MATRIX) || missed=1; \
+	  $(BIN)/python tests/chaos/kill_dr.py $(KILL_DR) || missed=1; \
 	  $(BIN)/python tests/chaos/summary.py || missed=1; exit $$missed
 
 # What uses one core runs beside another such thing; nothing else runs beside what is timed.
@@ -139,8 +140,8 @@ test: setup ## Everything, a bit more than an hour on 2 cores, as root; of chaos
 	@$(MAKE) molecule
 	@$(MAKE) -j2 --output-sync=target demo demo-vllm
 	@$(MAKE) demo-chaos
-	@$(MAKE) demo-pgvector
-	@$(MAKE) test-chaos KILL=--sample MATRIX=--sample
+	@$(MAKE) -j2 --output-sync=target demo-pgvector demo-dr
+	@$(MAKE) test-chaos KILL=--sample MATRIX=--sample KILL_DR=--chain
 	@echo "make test: all parts passed"
 
 # ---- housekeeping -----------------------------------------------------------------------------------------------------
