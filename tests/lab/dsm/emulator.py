@@ -20,11 +20,12 @@ from typing import Any
 
 from aiohttp import web
 
+from ..kit import write_secret
 from ..tls import make_tls
 from .admission import Admission
 from .api import Api
 from .gateway import Gateway
-from .kubeapi import KubeApi, write_secret
+from .kubeapi import KubeApi
 from .seed import NAMESPACE, SYSTEM, seed
 from .tokens import Tokens, User
 
