@@ -14,6 +14,7 @@ import typing as t
 
 from .._common._errors import AutoscaleError, ConflictError, RefusedError
 from ._client import BigIP, MissingObjectError, UncertainError
+from ._converge import ATTEMPTS, converge
 from ._device import finish, sync_state
 from ._members import Goal, Wanted, changes_for, expected
 from ._pools import (
@@ -32,8 +33,6 @@ from ._pools import (
 from ._report import ABSENT, DRAINED, PRESENT, Report
 
 STATES = (PRESENT, ABSENT, ENABLED, DISABLED, FORCED_OFFLINE, DRAINED)
-#: Writes until the pool is as wanted; more than one only where somebody else writes too or an answer was lost.
-ATTEMPTS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,30 +144,21 @@ class MembersJob:
                 note.seconds = self._elapsed()
 
     def _converge(self, goals: t.Sequence[Goal]) -> None:
-        """Write in one transaction, read again, compare; repeat where others interfere or an answer is lost.
+        """Bring the members to *goals*."""
 
-        An object that exists already, one that is gone already, and a commit whose answer never came are all the same
-        case: look again, and send only what is still missing.
-        """
-        failure: Exception | None = None
-        for attempt in range(ATTEMPTS):
-            changes = changes_for(self.pool, goals, self._nodes_for(goals))
-            if not changes:
-                return
-            if attempt == ATTEMPTS - 1:
-                break
-            if attempt:
-                self.client.sleep(0.25 * 2**attempt)
-            failure = None
-            try:
-                with self.client.transaction() as transaction:
-                    for change in changes:
-                        transaction.send(change.method, change.path, change.body)
-            except (ConflictError, MissingObjectError, UncertainError) as error:
-                failure, self._nodes = error, None
+        def look(failed: bool) -> None:
+            if failed:
+                self._nodes = None
             self.pool = self._read()
-        if failure is not None:
-            raise failure
+
+        changes = converge(
+            self.client,
+            lambda: changes_for(self.pool, goals, self._nodes_for(goals)),
+            lambda change: (change.method, change.path, change.body),
+            look,
+        )
+        if not changes:
+            return
         left = ", ".join(f"{change.key} ({change.reason} {dict(change.body or {})})" for change in changes)
         raise RefusedError(
             f"{self.client.name} accepted the change of {self.pool.full_name} but does not show it: {left}",

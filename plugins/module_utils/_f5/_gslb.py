@@ -12,16 +12,15 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .._common._errors import AutoscaleError, ConflictError, InvalidSpecError, NotFoundError, RefusedError
-from ._client import BigIP, MissingObjectError, UncertainError
+from .._common._errors import AutoscaleError, InvalidSpecError, NotFoundError, RefusedError
+from ._client import BigIP, MissingObjectError
+from ._converge import converge
 from ._names import full_name, object_path, split_full_name
 from ._pools import DISABLED, ENABLED, missing_pool, plain_entry
 
 POOLS = "/mgmt/tm/gtm/pool"
 SERVERS = "/mgmt/tm/gtm/server"
 STATES = (ENABLED, DISABLED)
-#: Writes until the members are as wanted; more than one only where somebody else writes too or an answer was lost.
-ATTEMPTS = 4
 #: How long a device may take to show a change in its figures, too.
 SETTLE_S = 5.0
 
@@ -241,26 +240,15 @@ class GslbJob:
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def _switch(self, keys: t.Sequence[Key], state: str) -> None:
-        """Write what differs in one transaction, read again, compare; look again where an answer was lost."""
-        failure: AutoscaleError | None = None
-        for attempt in range(ATTEMPTS):
-            left = [self._of(key) for key in keys if self._of(key).state != state]
-            if not left:
-                return
-            if attempt == ATTEMPTS - 1:
-                break
-            if attempt:
-                self.client.sleep(0.25 * 2**attempt)
-            failure = None
-            try:
-                with self.client.transaction() as transaction:
-                    for member in left:
-                        transaction.send("PATCH", f"{self.pool.path}/members/{member.path}", {state: True})
-            except (ConflictError, MissingObjectError, UncertainError) as error:
-                failure = error
-            self._read()
-        if failure is not None:
-            raise failure
+        """Write what differs."""
+        left = converge(
+            self.client,
+            lambda: [self._of(key) for key in keys if self._of(key).state != state],
+            lambda member: ("PATCH", f"{self.pool.path}/members/{member.path}", {state: True}),
+            lambda _failed: self._read(),
+        )
+        if not left:
+            return
         names = ", ".join(str(member.key) for member in left)
         raise RefusedError(
             f"{self.client.name} accepted the change of {self.pool.full_name} but shows {names} not {state}",

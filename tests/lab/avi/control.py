@@ -5,54 +5,24 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from ..bigip.faults import Fault
+from .. import control
 from .errors import ApiError
 
 if TYPE_CHECKING:
     from .emulator import Emulator
 
 
-class Control:
+class Control(control.Control):
     """Handlers, one a path."""
 
-    def __init__(self, emulator: Emulator) -> None:
-        self.emulator = emulator
-
-    @staticmethod
-    async def _json(request: web.Request) -> dict[str, Any]:
-        try:
-            body = await request.json() if request.can_read_body else {}
-        except ValueError:
-            body = None
-        if not isinstance(body, dict):
-            raise web.HTTPBadRequest(text=json.dumps({"message": "a JSON object is expected"}))
-        return body
-
-    async def healthz(self, _request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
-
-    async def state(self, _request: web.Request) -> web.Response:
-        return web.json_response(self.emulator.state())
+    emulator: Emulator
 
     async def expire_sessions(self, _request: web.Request) -> web.Response:
         return web.json_response({"expired": self.emulator.auth.expire()})
-
-    async def faults(self, request: web.Request) -> web.Response:
-        """POST adds a rule (see ``lab.bigip.faults.Fault``), GET lists them, DELETE forgets them."""
-        faults = self.emulator.faults
-        if request.method == "DELETE":
-            faults.rules.clear()
-        elif request.method == "POST":
-            try:
-                faults.rules.append(Fault.parse(await self._json(request)))
-            except ValueError as error:
-                return web.json_response({"message": str(error)}, status=400)
-        return web.json_response({"faults": faults.show()})
 
     async def link(self, request: web.Request) -> web.Response:
         """``{"site": "b", "up": false}``: cut or mend the link to another site, seen from here."""
@@ -107,26 +77,15 @@ class Control:
             federation.take(body)
         return web.json_response(self.emulator.store.as_dict())
 
-
-def control_app(emulator: Emulator) -> web.Application:
-    """The application of the control port."""
-    control = Control(emulator)
-    app = web.Application(client_max_size=8 * 1024 * 1024)
-    app.add_routes(
-        [
-            web.get("/healthz", control.healthz),
-            web.get("/state", control.state),
-            web.post("/expire_sessions", control.expire_sessions),
-            web.get("/faults", control.faults),
-            web.post("/faults", control.faults),
-            web.delete("/faults", control.faults),
-            web.post("/link", control.link),
-            web.post("/gslb", control.gslb),
-            web.post("/touch", control.touch),
-            web.post("/seed", control.seed),
-            web.post("/targets", control.targets),
-            web.get("/peer", control.peer),
-            web.post("/peer", control.peer),
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            *super().routes(),
+            web.post("/expire_sessions", self.expire_sessions),
+            web.post("/link", self.link),
+            web.post("/gslb", self.gslb),
+            web.post("/touch", self.touch),
+            web.post("/seed", self.seed),
+            web.post("/targets", self.targets),
+            web.get("/peer", self.peer),
+            web.post("/peer", self.peer),
         ]
-    )
-    return app

@@ -6,22 +6,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
-import signal
 import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-
-from ..bigip.faults import Faults
 from ..dns import DnsServer
+from ..rest_faults import Faults
+from ..serving import listen, say_ready, server_tls, stop_asked
 from .answers import Answers
 from .auth import Auth, User
-from .control import control_app
+from .control import Control
 from .errors import ApiError
 from .federation import Federation
 from .monitor import Probes
@@ -32,6 +31,7 @@ from .store import Store, cluster_uuid
 LOG = logging.getLogger("lab.avi")
 VERSION = "31.2.1"
 WATCH_S = 0.1
+HOST = "127.0.0.1"
 
 
 def first_gslb(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,17 +86,17 @@ class Emulator:
         self.dns = DnsServer(self._lookup, (config["dns_host"], config["dns_port"]))
         self.requests: dict[str, int] = {}
         self.interferences: dict[str, tuple[dict[str, Any], int]] = {}
-        self._runners: list[web.AppRunner] = []
+        self._stack = contextlib.AsyncExitStack()
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self, tls: ssl.SSLContext) -> None:
         """Listen: control, the other sites, DNS, and REST last."""
-        await self._open(control_app(self), self.config["control_port"], None)
+        await listen(self._stack, Control(self).app(), HOST, self.config["control_port"])
         await self.federation.start()
         self._apply()
         self._watch = asyncio.get_running_loop().create_task(self._watching())
         await self.dns.start()
-        await self._open(rest_app(self), self.config["port"], tls)
+        await listen(self._stack, rest_app(self), HOST, self.config["port"], tls)
 
     async def stop(self) -> None:
         if self._watch is not None:
@@ -104,14 +104,7 @@ class Emulator:
         await self.dns.stop()
         await self.federation.stop()
         self.probes.stop()
-        for runner in self._runners:
-            await runner.cleanup()
-
-    async def _open(self, app: web.Application, port: int, tls: ssl.SSLContext | None) -> None:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-        await runner.setup()
-        self._runners.append(runner)
-        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
+        await self._stack.aclose()
 
     async def _watching(self) -> None:
         while True:
@@ -231,17 +224,11 @@ class Emulator:
 async def serve(folder: Path) -> None:
     """Run until SIGTERM."""
     config = json.loads((folder / "config.json").read_text())
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(config["cert"], config["key"])
     emulator = Emulator(folder, config)
-    done = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, done.set)
-    await emulator.start(tls)
+    done = stop_asked()
+    await emulator.start(server_tls(config["cert"], config["key"]))
     LOG.info("site %s: https on port %s, DNS on %s", config["name"], config["port"], config["dns_port"])
-    waiting = folder / "ready.new"
-    waiting.write_text("{}")
-    waiting.replace(folder / "ready.json")
+    say_ready(folder / "ready.json", {})
     await done.wait()
     await emulator.stop()
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 import logging
@@ -20,7 +19,7 @@ from .errors import ApiError, invalid, not_found
 from .store import KINDS
 
 if TYPE_CHECKING:
-    from ..bigip.faults import Fault
+    from ..rest_faults import Fault
     from .emulator import Emulator
 
 LOG = logging.getLogger("lab.avi.rest")
@@ -54,24 +53,9 @@ class Rest:
         return await self._faulty(request, fault)
 
     async def _faulty(self, request: web.Request, fault: Fault) -> web.StreamResponse:
-        if fault.action == "status":
-            return web.Response(status=fault.status, text=fault.body or '{"error": "Service unavailable"}')
-        if fault.action == "delay":
-            await asyncio.sleep(fault.delay_s)
-            return await self._answer(request)
-        if fault.action != "refuse":
-            answer = await self._answer(request)
-            if fault.action == "apply_then_500":
-                return web.json_response({"error": "Internal Server Error"}, status=500)
-            if fault.action == "cut" and isinstance(answer.body, bytes) and answer.body:
-                half = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
-                half.content_length = len(answer.body)
-                await half.prepare(request)
-                await half.write(answer.body[: len(answer.body) // 2])
-                _abort(request)
-                return half
-        _abort(request)
-        return web.Response()
+        busy = web.Response(status=fault.status, text=fault.body or '{"error": "Service unavailable"}')
+        failed = web.json_response({"error": "Internal Server Error"}, status=500)
+        return await fault.carry_out(request, self._answer, busy=busy, failed=failed)
 
     async def _answer(self, request: web.Request) -> web.Response:
         try:
@@ -318,11 +302,6 @@ async def _body(request: web.Request) -> Any:
     if not isinstance(found, dict):
         raise invalid("A JSON object is expected")
     return found
-
-
-def _abort(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()
 
 
 def rest_app(emulator: Emulator) -> web.Application:

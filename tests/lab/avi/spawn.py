@@ -6,27 +6,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import secrets
-import signal
-import sys
-import types
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..emulated import Emulated, new_password
 from ..kit import free_port
-from ..process import LabError, Part
 from ..tls import make_tls
 
-TESTS = Path(__file__).resolve().parents[2]
-START_TIMEOUT_S = 30
 DOMAINS = ("shop.example",)
 
 
-class Avi:
+class Avi(Emulated):
     """The controller of one site, below *folder*; ports, users and objects stay over ``down``, ``kill`` and ``up``.
 
     :param name: of the site. It leads a federation of its own until :func:`join` says otherwise.
@@ -38,6 +29,10 @@ class Avi:
     :param dns_host: the address that its DNS has.
     :param environment: of the process, beside this one's.
     """
+
+    KIND = "avi"
+    START_TIMEOUT_S = 30
+    CALL_TIMEOUT_S = 10
 
     def __init__(
         self,
@@ -54,7 +49,7 @@ class Avi:
         dns_host: str = "127.0.0.1",
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.folder = folder
+        super().__init__(folder, environment)
         self.name = name
         self._given = {
             "domains": list(domains),
@@ -66,81 +61,28 @@ class Avi:
         }
         self._password = password
         self._tls = tls
-        self._environment = dict(environment or {})
-        self._part = Part("emulator", folder, folder)
-
-    def __enter__(self) -> Avi:
-        try:
-            self.up()
-        except BaseException:
-            self.down()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
-    ) -> None:
-        self.down()
-
-    # -- up and down ---------------------------------------------------------------------------------------------------
 
     def configure(self, **more: Any) -> dict[str, Any]:
         """Write its configuration: what is given now, ports and users as they were; *more* is ``join``'s."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        file = self.folder / "config.json"
-        old = json.loads(file.read_text()) if file.exists() else self._first()
-        config = {**old, **self._given, **more}
+        config = {**(self.written() or self.first()), **self._given, **more}
         tls = self._tls or make_tls(self.folder / "tls")
         config.update({key: str(tls[key]) for key in ("ca", "cert", "key")})
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as out:
-            json.dump(config, out, indent=2)
+        self.write(config)
         return config
 
-    def _first(self) -> dict[str, Any]:
+    def first(self) -> dict[str, Any]:
         ports = {key: free_port() for key in ("port", "control_port", "dns_port")}
         users = [
-            {"name": "admin", "password": self._password or secrets.token_urlsafe(16)},
-            {"name": "reader", "password": secrets.token_urlsafe(16), "write": False},
+            {"name": "admin", "password": self._password or new_password()},
+            {"name": "reader", "password": new_password(), "write": False},
         ]
         alone = {"sites": {self.name: ports["port"]}, "peers": {}, "leader": self.name}
         return {"name": self.name, **ports, "users": users, **alone}
 
-    def up(self) -> dict[str, Any]:
-        """Start it, wait until it serves; the row. One that runs is left alone."""
-        if not self.running():
-            self.down()  # what a killed one left
-            self.configure()
-            path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
-            command = [sys.executable, "-m", "lab.avi.emulator", str(self.folder)]
-            self._part.start(command, {**self._environment, "PYTHONPATH": path})
-            self._part.wait_ready((self.folder / "ready.json").exists, START_TIMEOUT_S)
-        return self.row
-
-    def down(self) -> None:
-        """Stop it. Its objects stay."""
-        self._part.stop()
-        (self.folder / "ready.json").unlink(missing_ok=True)
-
-    def kill(self) -> None:
-        """kill -9."""
-        pid = self._part.pid()
-        if pid is None:
-            raise LabError(f"no Avi runs in {self.folder}")
-        os.kill(pid, signal.SIGKILL)
-        if not self._part.wait_gone(10):
-            raise LabError(f"the emulator in {self.folder} survives kill -9")
-        (self.folder / "ready.json").unlink(missing_ok=True)
-
-    def running(self) -> bool:
-        return self._part.pid() is not None and (self.folder / "ready.json").exists()
-
-    # -- what a client needs -------------------------------------------------------------------------------------------
-
     @property
     def row(self) -> dict[str, Any]:
         """Where it is and how to log in."""
-        config = json.loads((self.folder / "config.json").read_text())
+        config = self.written()
         return {
             "site": self.name,
             "url": f"https://127.0.0.1:{config['port']}",
@@ -154,20 +96,8 @@ class Avi:
             "dns": {"address": config["dns_host"], "port": config["dns_port"]},
         }
 
-    def call(self, method: str, path: str, body: Any = None, timeout: float = 10) -> Any:
-        """A call to the control port; the JSON of the answer."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.row["control"] + path, data=data, method=method)
-        request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            return json.loads(response.read())
-
     def state(self) -> dict[str, Any]:
         return self.call("GET", "/state")
-
-    def log(self) -> str:
-        """What it has written."""
-        return self._part.log.read_text(errors="replace")
 
 
 def join(sites: Sequence[Avi], leader: str) -> None:

@@ -9,11 +9,10 @@ import argparse
 import asyncio
 import json
 import logging
-import signal
-import ssl
 import sys
 from pathlib import Path
 
+from ..serving import say_ready, server_tls, stop_asked
 from .auth import User
 from .emulator import Emulator, load_config
 from .errors import ApiError
@@ -49,14 +48,12 @@ async def serve(options: argparse.Namespace) -> None:
     gtm = data.get("gtm", {})
     users = [User("admin", options.password_file.read_text().strip())]
     users += [User(**user) for user in data.get("users", [])]
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(options.cert, options.key)
     emulator = Emulator(
         users,
         load_config(data),
         listen=options.listen,
         control=options.control,
-        tls=tls,
+        tls=server_tls(options.cert, options.key),
         name=options.name,
         role=options.role,
         peer=options.peer,
@@ -64,10 +61,7 @@ async def serve(options: argparse.Namespace) -> None:
         dns=options.dns or (address(gtm["listen"]) if gtm.get("listen") else None),
         gtm_peers=[*options.gtm_peer, *gtm.get("peers", [])],
     )
-    done = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, done.set)
+    done = stop_asked()
     await emulator.start()
     logging.getLogger("lab.bigip").info(
         "%s: https on %s:%s, control on %s", options.name, *emulator.rest_address, emulator.control_url
@@ -77,9 +71,7 @@ async def serve(options: argparse.Namespace) -> None:
         vips = {row["name"]: row["listening"] for row in emulator.state()["virtuals"]}
         ready = {"hostname": host, "port": port, "control": emulator.control_url, "virtuals": vips}
         ready["dns"] = emulator.dns.address if emulator.dns else None
-        waiting = options.ready_file.with_suffix(".new")
-        waiting.write_text(json.dumps(ready))
-        waiting.replace(options.ready_file)
+        say_ready(options.ready_file, ready)
     await done.wait()
     await emulator.stop()
 

@@ -7,33 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import web
 
-from .faults import Fault
+from .. import control
 from .model import Config
 
 if TYPE_CHECKING:
     from .emulator import Emulator
 
 
-class Control:
+class Control(control.Control):
     """Handlers, one a path."""
 
-    def __init__(self, emulator: Emulator) -> None:
-        self.emulator = emulator
-
-    @staticmethod
-    async def _json(request: web.Request) -> dict[str, Any]:
-        try:
-            body = await request.json() if request.can_read_body else {}
-        except ValueError:
-            body = None
-        if not isinstance(body, dict):
-            raise web.HTTPBadRequest(text=json.dumps({"message": "a JSON object is expected"}))
-        return body
+    emulator: Emulator
 
     async def healthz(self, _request: web.Request) -> web.Response:
         """200 when the device serves; 503 while it reboots or restarts."""
@@ -43,9 +32,6 @@ class Control:
         return web.json_response(
             {"status": status, "role": emulator.device.role}, status=200 if status == "ok" else 503
         )
-
-    async def state(self, _request: web.Request) -> web.Response:
-        return web.json_response(self.emulator.state())
 
     async def restart(self, request: web.Request) -> web.Response:
         """``{"seconds": 5, "status": 503}``: the management plane answers "Configuration Utility restarting..."."""
@@ -72,18 +58,6 @@ class Control:
 
     async def expire_tokens(self, _request: web.Request) -> web.Response:
         return web.json_response({"expired": self.emulator.auth.expire()})
-
-    async def faults(self, request: web.Request) -> web.Response:
-        """POST adds a rule (see ``faults.Fault``), GET lists them, DELETE forgets them."""
-        faults = self.emulator.faults
-        if request.method == "DELETE":
-            faults.rules.clear()
-        elif request.method == "POST":
-            try:
-                faults.rules.append(Fault.parse(await self._json(request)))
-            except ValueError as exc:
-                return web.json_response({"message": str(exc)}, status=400)
-        return web.json_response({"faults": faults.show()})
 
     # -- the pair ------------------------------------------------------------------------------------------------------
 
@@ -128,31 +102,20 @@ class Control:
         self.emulator.gtm_group.join((await self._json(request)).get("peers", []))
         return web.json_response({"peers": self.emulator.gtm_group.reached})
 
-
-def control_app(emulator: Emulator) -> web.Application:
-    """The application of the control port."""
-    control = Control(emulator)
-    app = web.Application(client_max_size=8 * 1024 * 1024)
-    app.add_routes(
-        [
-            web.get("/healthz", control.healthz),
-            web.get("/state", control.state),
-            web.post("/restart", control.restart),
-            web.post("/reboot", control.reboot),
-            web.post("/failover", control.failover),
-            web.post("/expire_tokens", control.expire_tokens),
-            web.get("/faults", control.faults),
-            web.post("/faults", control.faults),
-            web.delete("/faults", control.faults),
-            web.get("/peer", control.peer),
-            web.post("/peer/role", control.peer_role),
-            web.post("/peer/changed", control.peer_changed),
-            web.post("/peer/synced", control.peer_synced),
-            web.get("/peer/config", control.peer_config),
-            web.post("/peer/config", control.peer_config),
-            web.get("/gtm/version", control.gtm_version),
-            web.get("/gtm/config", control.gtm_config),
-            web.post("/gtm/peers", control.gtm_peers),
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            *super().routes(),
+            web.post("/restart", self.restart),
+            web.post("/reboot", self.reboot),
+            web.post("/failover", self.failover),
+            web.post("/expire_tokens", self.expire_tokens),
+            web.get("/peer", self.peer),
+            web.post("/peer/role", self.peer_role),
+            web.post("/peer/changed", self.peer_changed),
+            web.post("/peer/synced", self.peer_synced),
+            web.get("/peer/config", self.peer_config),
+            web.post("/peer/config", self.peer_config),
+            web.get("/gtm/version", self.gtm_version),
+            web.get("/gtm/config", self.gtm_config),
+            web.post("/gtm/peers", self.gtm_peers),
         ]
-    )
-    return app

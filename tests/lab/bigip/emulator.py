@@ -18,10 +18,10 @@ import aiohttp
 from aiohttp import web
 
 from ..dns import DnsServer
+from ..rest_faults import Faults
 from .auth import Auth, User
 from .dataplane import DataPlane
 from .device import Device
-from .faults import Faults
 from .gtm_model import Gtm
 from .gtm_runtime import GtmPlane
 from .gtm_sync import SyncGroup
@@ -120,10 +120,10 @@ class Emulator:
 
     async def start(self) -> None:
         """Listen on the control port, the virtual servers, for DNS and on the management port, in this order."""
-        from .control import control_app
+        from .control import Control
         from .rest import rest_app
 
-        for name, app in (("control", control_app(self)), ("rest", rest_app(self))):
+        for name, app in (("control", Control(self).app()), ("rest", rest_app(self))):
             self._runners[name] = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
             await self._runners[name].setup()
         await self._open("control")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import web
 
+from ..rest_faults import Fault
 from . import gtm_rest, ltm
 from .auth import User
 from .device import GROUP
 from .errors import ApiError, not_found, unknown_path
-from .faults import Fault
 from .names import from_uri
 from .system import System, sync_target
 from .target import Target
@@ -54,34 +54,11 @@ class Rest:
         return await self._answer(request)
 
     async def _faulty(self, request: web.Request, fault: Fault) -> web.StreamResponse:
-        if fault.action == "status":
-            busy = fault.body or json.dumps(
-                ApiError(fault.status, "There is an active asynchronous task executing").body()
-            )
-            return web.Response(status=fault.status, text=busy, content_type="application/json")
-        if fault.action == "delay":
-            await asyncio.sleep(fault.delay_s)
-            return await self._answer(request)
-        if fault.action != "refuse":
-            answer = await self._answer(request)
-            if fault.action == "apply_then_500":
-                return web.json_response(
-                    ApiError(500, "java.net.SocketTimeoutException", framework=True).body(), status=500
-                )
-            if fault.action == "cut" and isinstance(answer.body, bytes) and answer.body:
-                half = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
-                half.content_length = len(answer.body)
-                await half.prepare(request)
-                await half.write(answer.body[: len(answer.body) // 2])
-                self._abort(request)
-                return half
-        self._abort(request)
-        return web.Response()
-
-    @staticmethod
-    def _abort(request: web.Request) -> None:
-        if request.transport is not None:
-            request.transport.abort()
+        said = fault.body or json.dumps(ApiError(fault.status, "There is an active asynchronous task executing").body())
+        busy = web.Response(status=fault.status, text=said, content_type="application/json")
+        error = ApiError(500, "java.net.SocketTimeoutException", framework=True)
+        failed = web.json_response(error.body(), status=500)
+        return await fault.carry_out(request, self._answer, busy=busy, failed=failed)
 
     async def _answer(self, request: web.Request) -> web.Response:
         try:

@@ -9,18 +9,16 @@ import contextlib
 import dataclasses
 import json
 import os
-import secrets
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..emulated import call, new_password, python_path
 from ..kit import wait_for
 from ..tls import make_tls
 
-TESTS = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 20
 
 
@@ -45,11 +43,7 @@ class Spawned:
 
     def call(self, method: str, path: str, body: Any = None, timeout: float = 10) -> Any:
         """A call to the control port; the JSON of the answer."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.control + path, data=data, method=method)
-        request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            return json.loads(response.read())
+        return call(self.control, method, path, body, timeout)
 
     def state(self) -> dict[str, Any]:
         return self.call("GET", "/state")
@@ -77,7 +71,7 @@ def start(
     """
     folder.mkdir(parents=True, exist_ok=True)
     tls = make_tls(folder / "tls")
-    password = password or secrets.token_urlsafe(16)
+    password = password or new_password()
     (folder / "password").write_text(password)
     (folder / "config.json").write_text(json.dumps(config))
     ready, log = folder / "ready.json", folder / "log"
@@ -88,9 +82,8 @@ def start(
         *("--password-file", str(folder / "password"), "--config", str(folder / "config.json")),
         *("--ready-file", str(ready), "--monitor-scale", str(monitor_scale), *arguments),
     )
-    path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": path})
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **python_path()})
     try:
         wait_for(lambda: ready.exists() or process.poll() is not None, START_TIMEOUT_S, "the device's start")
         found = json.loads(ready.read_text())

@@ -12,23 +12,24 @@ import asyncio
 import contextlib
 import json
 import logging
-import signal
-import ssl
 import sys
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from ..kit import write_secret
+from ..serving import listen, say_ready, server_tls, stop_asked
 from ..tls import make_tls
 from .admission import Admission
 from .api import Api
 from .gateway import Gateway
-from .kubeapi import KubeApi, write_secret
+from .kubeapi import KubeApi
 from .seed import NAMESPACE, SYSTEM, seed
 from .tokens import Tokens, User
 
 LOG = logging.getLogger("lab.dsm")
+HOST = "127.0.0.1"
 
 
 class Emulator:
@@ -41,21 +42,18 @@ class Emulator:
         users = [User(**user) for user in self.config["users"].values()]
         self.tokens = Tokens(users, self.config["token_lifetime"])
         self._tls = make_tls(folder / "tls")
-        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._context.load_cert_chain(self._tls["cert"], self._tls["key"])
+        self._context = server_tls(self._tls["cert"], self._tls["key"])
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
-        ended = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        ended = stop_asked()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self.kube.stop)
             await asyncio.to_thread(self.kube.start)
             api = await stack.enter_async_context(self.kube.api())
             await seed(api)
             admission = Admission(api, SYSTEM)
-            address = await self._listen(stack, admission.app(), tls=self._context)
+            address = await listen(stack, admission.app(), HOST, tls=self._context)
             await admission.register(address, self._tls["ca"].read_bytes())
             controller = self._controller(api)
             if controller is not None:
@@ -63,14 +61,13 @@ class Emulator:
                 task.add_done_callback(_died)
                 stack.push_async_callback(_end, task, controller)
             gateway = Gateway(api, self.tokens, self._tls["ca"], NAMESPACE)
-            control = await self._listen(stack, self._control(controller))
-            gateway.url = await self._listen(stack, gateway.app(), self.config["port"], self._context, cancel=True)
+            control = await listen(stack, self._control(controller), HOST)
+            # A client that goes away cancels its request to the gateway, so that the watch behind it ends too.
+            gateway.url = await listen(stack, gateway.app(), HOST, self.config["port"], self._context, cancel=True)
             admin = self.config["users"]["admin"]
             token = self.tokens.login(admin["email"], admin["password"]) or ""
             write_secret(self.folder / "kubeconfig", gateway.kubeconfig(token))
-            ready = self.folder / "ready.new"
-            write_secret(ready, json.dumps({"url": gateway.url, "control": control}))
-            ready.rename(self.folder / "ready.json")
+            say_ready(self.folder / "ready.json", {"url": gateway.url, "control": control})
             await ended.wait()
 
     def _controller(self, api: Api) -> Any:
@@ -101,21 +98,6 @@ class Emulator:
         if hasattr(controller, "routes"):
             app.router.add_routes(controller.routes())
         return app
-
-    async def _listen(
-        self,
-        stack: contextlib.AsyncExitStack,
-        app: web.Application,
-        port: int = 0,
-        tls: ssl.SSLContext | None = None,
-        cancel: bool = False,
-    ) -> str:
-        # A client that goes away cancels its request to the gateway, so that the watch behind it ends too.
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handler_cancellation=cancel)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
-        return f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
 
 
 async def _end(task: asyncio.Task[None], controller: Any) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import ssl
@@ -18,16 +17,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ..build import build_go
-from ..kit import free_port
+from ..kit import free_port, write_secret
 from ..process import Part
 from ..tls import make_tls
 from .api import Api
-
-
-def write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner reads."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
 
 
 class KubeApi:

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import sys
 import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..emulated import call, python_path
 from ..process import Part
-from ..settings import REPO
 
 
 class FaultProxy:
@@ -59,8 +57,7 @@ class FaultProxy:
         self._ready.unlink(missing_ok=True)
         config = self.folder / "faults.json"
         config.write_text(json.dumps(self._config, indent=2))
-        path = os.pathsep.join(filter(None, (str(REPO / "tests"), os.environ.get("PYTHONPATH"))))
-        self.part.start([sys.executable, "-m", "lab.faults", "--config", str(config)], environment={"PYTHONPATH": path})
+        self.part.start([sys.executable, "-m", "lab.faults", "--config", str(config)], environment=python_path())
         self.part.wait_ready(self._ready.exists)
         found = json.loads(self._ready.read_text())
         self.control, self.ports = found["control"], found["ports"]
@@ -72,12 +69,8 @@ class FaultProxy:
     # ---- control ----------------------------------------------------------------------------------------------------
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """A call to the control port. :raises ValueError: it refused, with its reason."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.control + path, data=data, method=method)
-        request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
-                return json.loads(response.read())
+            return call(self.control, method, path, body)
         except urllib.error.HTTPError as error:
             raise ValueError(error.read().decode()) from error
 

@@ -11,14 +11,13 @@ import binascii
 import contextlib
 import hmac
 import json
-import signal
-import ssl
 import sys
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from ..serving import listen, say_ready, server_tls, stop_asked
 from ..tls import make_tls
 from .control import Control
 from .distribution import Distribution
@@ -83,31 +82,15 @@ class Emulator:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
-        ended = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, ended.set)
-        tls = make_tls(self.folder / "tls")
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(tls["cert"], tls["key"])
+        ended = stop_asked()
+        tls, host = make_tls(self.folder / "tls"), self.config["host"]
         async with contextlib.AsyncExitStack() as stack:
             jobs = await stack.enter_async_context(worker(self.store))
             port, control_port = self.config["port"], self.config["control_port"]
-            control = await self._listen(stack, Control(self.store, jobs).app(), control_port)
-            url = await self._listen(stack, self.app(jobs), port, context)
-            ready = self.folder / "ready.new"
-            ready.write_text(json.dumps({"url": url, "control": control}))
-            ready.rename(self.folder / "ready.json")
+            control = await listen(stack, Control(self.store, jobs).app(), host, control_port)
+            url = await listen(stack, self.app(jobs), host, port, server_tls(tls["cert"], tls["key"]))
+            say_ready(self.folder / "ready.json", {"url": url, "control": control})
             await ended.wait()
-
-    async def _listen(
-        self, stack: contextlib.AsyncExitStack, app: web.Application, port: int, tls: ssl.SSLContext | None = None
-    ) -> str:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        host = self.config["host"]
-        await web.TCPSite(runner, host, port, ssl_context=tls).start()
-        return f"{'https' if tls else 'http'}://{host}:{port}"
 
 
 if __name__ == "__main__":

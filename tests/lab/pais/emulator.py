@@ -10,8 +10,6 @@ import contextlib
 import json
 import os
 import secrets
-import signal
-import ssl
 import sys
 import time
 import uuid
@@ -20,6 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ..serving import listen, say_ready, server_tls, stop_asked
 from ..tls import make_tls
 from .kinds import KINDS, Kind, PaisError, Row, check_policy, invalid, masked
 
@@ -123,25 +122,13 @@ class Emulator:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
-        ended = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, ended.set)
-        tls = make_tls(self.folder / "tls")
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(tls["cert"], tls["key"])
+        ended = stop_asked()
+        tls, host = make_tls(self.folder / "tls"), self.config["host"]
         async with contextlib.AsyncExitStack() as stack:
-            await self._listen(stack, self.control(), self.config["control_port"])
-            await self._listen(stack, self.app(), self.config["port"], context)
-            (self.folder / "ready.json").write_text("{}")
+            await listen(stack, self.control(), host, self.config["control_port"])
+            await listen(stack, self.app(), host, self.config["port"], server_tls(tls["cert"], tls["key"]))
+            say_ready(self.folder / "ready.json", {})
             await ended.wait()
-
-    async def _listen(
-        self, stack: contextlib.AsyncExitStack, app: web.Application, port: int, tls: ssl.SSLContext | None = None
-    ) -> None:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, self.config["host"], port, ssl_context=tls).start()
 
 
 class _Handlers:

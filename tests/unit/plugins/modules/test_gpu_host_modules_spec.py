@@ -8,9 +8,8 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from unit.kit.module_docs import compare, load
+from unit.kit.module_docs import check_documentation, check_examples, load
 
 NAMES = ("gpu_info", "oci_artifact")
 ONE = {"reference": "r/m@sha256:1", "path": "/x"}
@@ -18,20 +17,12 @@ ONE = {"reference": "r/m@sha256:1", "path": "/x"}
 
 @pytest.mark.parametrize("name", NAMES)
 def test_documentation_is_what_the_spec_says(name: str) -> None:
-    module = load(name)
-    text = yaml.safe_load(module.DOCUMENTATION)
-    assert text["module"] == name
-    compare(text["options"], module.SPEC.options, name)
-    for key, value in yaml.safe_load(module.RETURN).items():
-        assert value["returned"], key
+    check_documentation(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_pass_the_spec(name: str) -> None:
-    module = load(name)
-    for task in yaml.safe_load(module.EXAMPLES):
-        options = task[f"onprem.autoscale.{name}"] or {}
-        assert not ArgumentSpecValidator(module.SPEC.options).validate(options).error_messages
+    check_examples(name)
 
 
 @pytest.mark.parametrize(

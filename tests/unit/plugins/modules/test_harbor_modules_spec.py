@@ -9,12 +9,8 @@ import json
 import typing as t
 
 import pytest
-import yaml
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ModuleArgumentSpecValidator
-from unit.kit.module_docs import compare, load
-
-from ansible_collections.onprem.autoscale.plugins.doc_fragments._harbor import ModuleDocFragment
-from ansible_collections.onprem.autoscale.plugins.doc_fragments._wait import ModuleDocFragment as WaitFragment
+from ansible.module_utils.common.arg_spec import ModuleArgumentSpecValidator
+from unit.kit.module_docs import check_documentation, check_examples, load
 
 NAMES = ("harbor_replication", "harbor_replication_info")
 SITE = {"url": "https://x", "username": "admin", "password": "p"}
@@ -22,26 +18,12 @@ SITE = {"url": "https://x", "username": "admin", "password": "p"}
 
 @pytest.mark.parametrize("name", NAMES)
 def test_documentation_is_what_the_spec_says(name: str) -> None:
-    module = load(name)
-    text = yaml.safe_load(module.DOCUMENTATION)
-    documented = dict(yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"])
-    if "onprem.autoscale._wait" in text["extends_documentation_fragment"]:
-        documented.update(yaml.safe_load(WaitFragment.DOCUMENTATION)["options"])
-    for option, words in text["options"].items():
-        documented[option] = {**documented.get(option, {}), **words}
-    compare(documented, module.SPEC.options, name)
-    assert text["module"] == name
-    for key, value in yaml.safe_load(module.RETURN).items():
-        assert value["returned"], key
+    check_documentation(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_pass_the_spec(name: str) -> None:
-    module = load(name)
-    rows = [task.get(f"onprem.autoscale.{name}") for task in yaml.safe_load(module.EXAMPLES)]
-    assert any(rows)
-    for options in filter(None, rows):
-        assert not ArgumentSpecValidator(module.SPEC.options).validate(options).error_messages
+    check_examples(name)
 
 
 def test_secrets_are_secret_and_when_they_are_written_is_not() -> None:

@@ -9,24 +9,15 @@ import json
 import typing as t
 
 import pytest
-import yaml
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ModuleArgumentSpecValidator
-from unit.kit.module_docs import compare, load
-
-from ansible_collections.onprem.autoscale.plugins.doc_fragments._pais import ModuleDocFragment
+from ansible.module_utils.common.arg_spec import ModuleArgumentSpecValidator
+from unit.kit.module_docs import check_documentation, check_examples, load
 
 GIVEN = {"url": "https://x", "state": "exported", "folder": "/x"}
 
 
 def test_documentation_is_what_the_spec_says_and_examples_pass_it() -> None:
-    module = load("pais_settings")
-    text = yaml.safe_load(module.DOCUMENTATION)
-    documented = {**yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"], **text["options"]}
-    compare(documented, module.SPEC.options, "pais_settings")
-    tasks = [task["onprem.autoscale.pais_settings"] for task in yaml.safe_load(module.EXAMPLES)]
-    assert {task["state"] for task in tasks} == {"exported", "imported"}
-    for options in tasks:
-        assert not ArgumentSpecValidator(module.SPEC.options).validate(options).error_messages
+    check_documentation("pais_settings")
+    assert {task["state"] for task in check_examples("pais_settings")} == {"exported", "imported"}
 
 
 def test_secrets_are_secret() -> None:

@@ -8,11 +8,8 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from unit.kit.module_docs import compare, load
-
-from ansible_collections.onprem.autoscale.plugins.doc_fragments._pgvector import ModuleDocFragment
+from unit.kit.module_docs import check_documentation, check_examples, load
 
 NAMES = ("pgvector_extension", "pgvector_index", "pgvector_info", "pgvector_table")
 SERVER = {"host": "db", "database": "docs", "username": "app"}
@@ -20,22 +17,12 @@ SERVER = {"host": "db", "database": "docs", "username": "app"}
 
 @pytest.mark.parametrize("name", NAMES)
 def test_documentation_is_what_the_spec_says(name: str) -> None:
-    module = load(name)
-    text = yaml.safe_load(module.DOCUMENTATION)
-    assert text["module"] == name
-    shared = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
-    compare({**shared, **text["options"]}, module.SPEC.options, name)
-    for key, value in yaml.safe_load(module.RETURN).items():
-        assert value["returned"], key
+    check_documentation(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_pass_the_spec(name: str) -> None:
-    module = load(name)
-    for task in yaml.safe_load(module.EXAMPLES):
-        if f"onprem.autoscale.{name}" in task:
-            options = task[f"onprem.autoscale.{name}"]
-            assert not ArgumentSpecValidator(module.SPEC.options).validate(options).error_messages
+    check_examples(name)
 
 
 @pytest.mark.parametrize("name", NAMES)

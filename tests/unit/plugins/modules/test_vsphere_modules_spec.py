@@ -13,10 +13,8 @@ import pytest
 import yaml
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from unit.kit.module_docs import compare, load
+from unit.kit.module_docs import check_documentation, check_examples, load
 
-from ansible_collections.onprem.autoscale.plugins.doc_fragments._vsphere import ModuleDocFragment
-from ansible_collections.onprem.autoscale.plugins.doc_fragments._wait import ModuleDocFragment as WaitFragment
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import InvalidSpecError
 from ansible_collections.onprem.autoscale.plugins.module_utils._vsphere import _client, _work
 
@@ -39,25 +37,13 @@ def wanted(**options: t.Any) -> tuple[t.Any, t.Any]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_documentation_is_what_the_spec_says(name: str) -> None:
-    module = load(name)
-    text = yaml.safe_load(module.DOCUMENTATION)
-    documented = dict(yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"])
-    if "onprem.autoscale._wait" in text["extends_documentation_fragment"]:
-        for option, words in yaml.safe_load(WaitFragment.DOCUMENTATION)["options"].items():
-            documented[option] = dict(words)
-    for option, words in text["options"].items():
-        documented[option] = {**documented.get(option, {}), **words}
-    compare(documented, module.SPEC.options, name)
-    assert text["module"] == name
-    assert module.SPEC.options["password"]["no_log"] is True
+    check_documentation(name)
+    assert load(name).SPEC.options["password"]["no_log"] is True
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_pass_the_spec(name: str) -> None:
-    module = load(name)
-    for task in yaml.safe_load(module.EXAMPLES):
-        options = task[f"onprem.autoscale.{name}"]
-        assert not ArgumentSpecValidator(module.SPEC.options).validate(options).error_messages
+    check_examples(name)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+
+from aiohttp import web
 
 ACTIONS = ("refuse", "delay", "status", "cut", "apply_then_500", "apply_then_cut")
 
@@ -56,6 +59,44 @@ class Fault:
         except (TypeError, re.error) as exc:
             raise ValueError(str(exc)) from exc
         return fault
+
+    async def carry_out(
+        self,
+        request: web.Request,
+        answer: Callable[[web.Request], Awaitable[web.Response]],
+        *,
+        busy: web.Response,
+        failed: web.Response,
+    ) -> web.StreamResponse:
+        """What the client gets.
+
+        :param answer: serves the request.
+        :param busy: for ``status``.
+        :param failed: for ``apply_then_500``.
+        """
+        if self.action == "status":
+            return busy
+        if self.action == "delay":
+            await asyncio.sleep(self.delay_s)
+            return await answer(request)
+        if self.action != "refuse":
+            given = await answer(request)
+            if self.action == "apply_then_500":
+                return failed
+            if self.action == "cut" and isinstance(given.body, bytes) and given.body:
+                half = web.StreamResponse(status=given.status, headers={"Content-Type": "application/json"})
+                half.content_length = len(given.body)
+                await half.prepare(request)
+                await half.write(given.body[: len(given.body) // 2])
+                _abort(request)
+                return half
+        _abort(request)
+        return web.Response()
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 class Faults:
