@@ -86,7 +86,7 @@ author:
 
 EXAMPLES = r"""
 - name: Site a has it first
-  onprem.autoscale.site_epoch: &stores
+  onprem.autoscale.site_epoch:
     scope: shop
     site: a
     stores:
@@ -97,13 +97,16 @@ EXAMPLES = r"""
 
 - name: Ask whether site a may act
   onprem.autoscale.site_epoch:
-    <<: *stores
+    scope: shop
+    site: a
+    stores: "{{ autoscale_epoch_stores }}"
   register: epoch
 
 - name: Site b takes over
   onprem.autoscale.site_epoch:
-    <<: *stores
+    scope: shop
     site: b
+    stores: "{{ autoscale_epoch_stores }}"
     state: held
     reason: site a lost its power
 """

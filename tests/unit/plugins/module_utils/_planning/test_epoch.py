@@ -27,7 +27,7 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._planning import 
 )
 
 SITES = ("a", "b")
-World = tuple[EpochClaim | None, ...]
+World: t.TypeAlias = "tuple[EpochClaim | None, ...]"
 A1, B2 = EpochClaim(1, "a"), EpochClaim(2, "b")
 
 
@@ -172,7 +172,7 @@ def subsets(items: t.Sequence[int]) -> list[tuple[int, ...]]:
 
 
 #: What a site that looked is about to write, where still, and whether it was forced; None: nothing.
-Pending = tuple[EpochClaim, tuple[int, ...], bool] | None
+Pending: t.TypeAlias = "tuple[EpochClaim, tuple[int, ...], bool] | None"
 
 
 def worlds(stores: int, highest: int, *, force: bool) -> set[World]:
