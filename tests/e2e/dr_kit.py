@@ -66,7 +66,7 @@ class DrKit:
         """Stop everything; what was left, by kind."""
         Part("load", self.out, self.out).stop()
         self.lab.down()
-        left = sum(site.running() for site in self.lab.sites.values()) + int(self.lab.witness.running())
+        left = self.lab.running()
         self.lab.remove()
         return {"processes": left}
 
@@ -197,9 +197,7 @@ class DrKit:
         folder.mkdir(parents=True, exist_ok=True)
         logins = {site: SiteLogin(self.row(site), STORES[plan], self.password) for site in ("a", "b")}
         first, self._first = self._first, self._first + 100_000_000
-        resolvers = [
-            word for row in self.described["resolvers"] for word in ("--resolver", f"{row['address']}:{row['port']}")
-        ]
+        resolver = self.described["resolver"]
         (folder / "rate").write_text(str(RATE))
         part = Part("load", self.out, folder)
         port = self.row("a")["service"]["port"]
@@ -212,7 +210,7 @@ class DrKit:
                 "--requests", str(folder / "requests.jsonl"),
                 "--slow-every", "0",
                 "--timeout", "2",
-                *resolvers,
+                "--resolver", f"{resolver['address']}:{resolver['port']}",
             ],
             {"PYTHONPATH": str(REPO / "tests")},
         )  # fmt: skip

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""DNS of the lab: a small authoritative server, and a client that caches as a resolver does.
+"""DNS of the lab: a small server, and a client that caches as a resolver does; :mod:`lab.sites.resolver` is both.
 
 The server asks a function for each question, so that whoever balances (an emulator of BIG-IP DNS or of Avi) decides per
 query, over UDP and TCP on one port::
@@ -45,15 +45,26 @@ Lookup = Callable[[str], "tuple[Sequence[str], int] | None"]
 RECORDS = {4: dns.rdatatype.A, 6: dns.rdatatype.AAAA}
 
 
-def answer(question: dns.message.Message, lookup: Lookup) -> dns.message.Message:
-    """The reply to one query; *lookup* gets the name in lower case, without the dot at its end."""
-    reply = dns.message.make_response(question)
-    reply.flags |= dns.flags.AA
+class ResolveError(OSError):
+    """No resolver gave an address."""
+
+
+def answer(question: dns.message.Message, lookup: Lookup, *, own: bool = True) -> dns.message.Message:
+    """The reply to one query; *lookup* gets the name in lower case, without the dot at its end.
+
+    :param own: the names are the server's own; otherwise it found them elsewhere, as a resolver does.
+    """
+    reply = dns.message.make_response(question, recursion_available=not own)
+    reply.flags |= dns.flags.AA if own else 0
     if not question.question:
         reply.set_rcode(dns.rcode.FORMERR)
         return reply
     asked = question.question[0]
-    found = lookup(asked.name.to_text(omit_final_dot=True).lower())
+    try:
+        found = lookup(asked.name.to_text(omit_final_dot=True).lower())
+    except ResolveError:
+        reply.set_rcode(dns.rcode.SERVFAIL)
+        return reply
     if found is None:
         reply.set_rcode(dns.rcode.NXDOMAIN)
         return reply
@@ -67,8 +78,9 @@ def answer(question: dns.message.Message, lookup: Lookup) -> dns.message.Message
 class DnsServer:
     """Answers over UDP and TCP, on one port."""
 
-    def __init__(self, lookup: Lookup, listen: Address = ("127.0.0.1", 0)) -> None:
+    def __init__(self, lookup: Lookup, listen: Address = ("127.0.0.1", 0), *, own: bool = True) -> None:
         self.lookup = lookup
+        self.own = own
         self.address = listen
         self.queries = 0
         self._udp: asyncio.DatagramTransport | None = None
@@ -111,13 +123,17 @@ class DnsServer:
             return None
         self.queries += 1
         # The order of the records is the balancer's.
-        return answer(question, self.lookup).to_wire(max_size=65535, want_shuffle=False)
+        return answer(question, self.lookup, own=self.own).to_wire(max_size=65535, want_shuffle=False)
+
+    async def found(self, data: bytes) -> bytes | None:
+        """As :meth:`reply`; what has to be found elsewhere holds up nobody else."""
+        return self.reply(data) if self.own else await asyncio.to_thread(self.reply, data)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             while True:
                 (length,) = struct.unpack("!H", await reader.readexactly(2))
-                data = self.reply(await reader.readexactly(length))
+                data = await self.found(await reader.readexactly(length))
                 if data is None:
                     break
                 writer.write(struct.pack("!H", len(data)) + data)
@@ -129,18 +145,20 @@ class _Datagrams(asyncio.DatagramProtocol):
     def __init__(self, server: DnsServer) -> None:
         self.server = server
         self.transport: Any = None
+        self.pending: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        reply = self.server.reply(data)
-        if reply is not None:
+        task = asyncio.get_running_loop().create_task(self._answer(data, addr))
+        self.pending.add(task)
+        task.add_done_callback(self.pending.discard)
+
+    async def _answer(self, data: bytes, addr: Any) -> None:
+        reply = await self.server.found(data)
+        if reply is not None and not self.transport.is_closing():
             self.transport.sendto(reply, addr)
-
-
-class ResolveError(OSError):
-    """No resolver gave an address."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +192,14 @@ class Resolver:
         """What is still kept of *name*."""
         kept = self._kept.get((name.lower(), kind))
         return list(kept.addresses) if kept is not None and self._clock() < kept.until else None
+
+    def lookup(self, name: str) -> tuple[list[str], int]:
+        """As :meth:`resolve`, with the whole seconds for which it still holds: what a resolver tells its clients.
+
+        :raises ResolveError: when no server gives an address.
+        """
+        addresses = self.resolve(name)
+        return addresses, max(0, int(self._kept[name.lower(), "A"].until - self._clock()))
 
     def resolve(self, name: str, kind: str = "A") -> list[str]:
         """The addresses of *name*, from the cache or from the first server that gives any.

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A forward proxy for HTTP that finds names by given resolvers and keeps answers for their TTL, as a client would.
+"""A forward proxy for HTTP that finds names by a given resolver and keeps answers for their TTL, as a client would.
 
-``python -m lab.sites.proxy --listen 127.0.0.1:27116 --resolver 127.0.56.53:5353``. What cannot be reached is a 502.
+``python -m lab.sites.proxy --listen 127.0.0.1:27116 --resolver 127.0.0.1:27434``. What cannot be reached is a 502.
 """
 
 from __future__ import annotations

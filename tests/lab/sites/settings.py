@@ -95,6 +95,11 @@ class SitesSettings:
     def witness_port(self) -> int:
         return self.sites["a"].ledger_port + 1
 
+    @property
+    def resolver(self) -> tuple[str, int]:
+        """Where those who use the service ask for its name: at neither site."""
+        return self.sites["a"].host, self.sites["a"].ledger_port + 2
+
     def localised(self, text: str) -> str:
         """A file of the inventory, whose addresses are those of the usual index, for this one."""
         first, second, third = SUBNET.split(".")

@@ -48,15 +48,15 @@ class Site(Lab):
     What a kill takes away for good is vCenter's inventory and BIG-IP's pool members: they come back as those of a site
     that was rebuilt, with its base members. Databases, ledger, time series and registries are found again.
 
-    :param resolvers: those of the service's name, for who asks for it as a client does.
+    :param resolver: of those who use the service, for who asks for it as they do.
     :param gtm: what BIG-IP DNS starts with; what changed later is had from the other site's.
     """
 
     settings: SiteSettings
 
-    def __init__(self, settings: SiteSettings, resolvers: list[tuple[str, int]], gtm: dict[str, Any]) -> None:
+    def __init__(self, settings: SiteSettings, resolver: tuple[str, int], gtm: dict[str, Any]) -> None:
         super().__init__(settings, lambda text: print(text.replace("lab:", f"site {settings.site}:"), flush=True))
-        self.resolvers = resolvers
+        self.resolver = resolver
         self.gtm = gtm
         self.dsm = Dsm(settings.folder / "dsm", name=f"site-{settings.site}")
         ports = {"port": settings.avi_port, "control_port": settings.avi_control_port, "dns_port": DNS_PORT}
@@ -158,12 +158,12 @@ class Site(Lab):
         return {**super()._bigip_config(), "gtm": self.gtm}
 
     def _start_proxy(self) -> None:
-        """A client of the service for blackbox_exporter: it finds the name by the GSLB's DNS."""
+        """A client of the service for blackbox_exporter: it finds the name as the users do."""
         settings = self.settings
-        resolvers = [word for host, port in self.resolvers for word in ("--resolver", f"{host}:{port}")]
+        listen, resolver = f"{settings.host}:{settings.proxy_port}", "{}:{}".format(*self.resolver)
         part = self.part("proxy")
         part.start(
-            [sys.executable, "-m", "lab.sites.proxy", "--listen", f"{settings.host}:{settings.proxy_port}", *resolvers],
+            [sys.executable, "-m", "lab.sites.proxy", "--listen", listen, "--resolver", resolver],
             environment={"PYTHONPATH": str(REPO / "tests")},
         )
         part.wait_ready(lambda: answers(f"http://{settings.host}:{settings.proxy_port}/-/healthy"))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Both sites and the witness, which stands at neither."""
+"""Both sites, and what stands at neither: the witness of the epoch, and the resolver of the service's users."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from ..avi.spawn import join
 from ..pgserver import write_private
 from ..postgres import Postgres
-from ..process import LabError
+from ..process import LabError, Part, port_holder
 from ..settings import REPO
 from .seed import avi_service, gtm_config
 from .settings import DNS_PORT, NAMES, SitesSettings
@@ -27,12 +27,11 @@ class Sites:
 
     def __init__(self, settings: SitesSettings | None = None) -> None:
         self.settings = settings or SitesSettings.from_environment()
-        # Clients know the DNS of both sites, as any of them may be dead.
-        resolvers = [(site.address(last), DNS_PORT) for last in (53, 54) for site in self.settings.sites.values()]
         self.sites = {
-            name: Site(site, resolvers, gtm_config(self.settings, name)) for name, site in self.settings.sites.items()
+            name: Site(site, self.settings.resolver, gtm_config(self.settings, name))
+            for name, site in self.settings.sites.items()
         }
-        self.resolvers = resolvers
+        self.resolver = Part("resolver", self.settings.folder / "run", self.settings.folder / "logs")
         self.witness = Postgres(self.settings.folder / "witness", port=self.settings.witness_port)
 
     @property
@@ -48,7 +47,7 @@ class Sites:
     def up(self) -> dict[str, Any]:
         """Both, side by side, with nothing of an earlier lab; what sites.json says."""
         began = time.monotonic()
-        if self.witness.running() or any(site.running() for site in self.sites.values()):
+        if self.running():
             raise LabError("the lab of two sites already runs; stop it with: make lab-sites-down")
         self.witness.remove()
         self.settings.folder.mkdir(parents=True, exist_ok=True)
@@ -59,6 +58,7 @@ class Sites:
         try:
             self.witness.start()
             self.witness.create_database("ledger")
+            self._start_resolver()
             self._start(NAMES, fresh=True)
             self._seed()
         except BaseException:
@@ -68,6 +68,11 @@ class Sites:
         print(f"two sites: up in {time.monotonic() - began:.1f} s; {self.file}", flush=True)
         return described
 
+    def running(self) -> int:
+        """How many processes there are of both sites and what stands beside them."""
+        beside = int(self.witness.running()) + int(self.resolver.pid() is not None)
+        return sum(site.running() for site in self.sites.values()) + beside
+
     def down(self) -> None:
         """Stop everything."""
         for site in self.sites.values():
@@ -75,6 +80,7 @@ class Sites:
             site.kill()
         if self.witness.running():
             self.witness.stop()
+        self.resolver.stop()
 
     def remove(self) -> None:
         """Stop everything and delete its data."""
@@ -109,7 +115,26 @@ class Sites:
             {"name": f"site {name}", "processes": site.running(), "log": str(site.settings.logs)}
             for name, site in self.sites.items()
         ]
-        return [*rows, {"name": "witness", "processes": int(self.witness.running()), "log": str(self.witness.folder)}]
+        beside = (
+            ("witness", self.witness.running(), self.witness.folder),
+            ("resolver", self.resolver.pid() is not None, self.resolver.log),
+        )
+        return rows + [{"name": name, "processes": int(runs), "log": str(log)} for name, runs, log in beside]
+
+    def _start_resolver(self) -> None:
+        """It knows the DNS of both sites, as any of them may be dead."""
+        host, port = self.settings.resolver
+        servers = [
+            word
+            for last in (53, 54)
+            for site in self.settings.sites.values()
+            for word in ("--server", f"{site.address(last)}:{DNS_PORT}")
+        ]
+        self.resolver.start(
+            [sys.executable, "-m", "lab.sites.resolver", "--listen", f"{host}:{port}", *servers],
+            environment={"PYTHONPATH": str(REPO / "tests")},
+        )
+        self.resolver.wait_ready(lambda: port_holder(port) is not None)
 
     def _start(self, names: Any, *, fresh: bool) -> None:
         """Each by a process of its own: side by side, and none of them carries the mark of another."""
@@ -137,7 +162,7 @@ class Sites:
             "folder": str(self.settings.folder),
             "sites": rows,
             "witness": {"ledger": self.witness.url("ledger")},
-            "resolvers": [{"address": host, "port": port} for host, port in self.resolvers],
+            "resolver": dict(zip(("address", "port"), self.settings.resolver, strict=True)),
             "recovery_plans_dir": str(self.settings.folder / "recovery_plans"),
         }
         new = self.file.with_suffix(".new")

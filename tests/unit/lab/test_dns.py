@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 import dns.asyncquery
+import dns.flags
 import dns.message
 import dns.rcode
 import dns.resolver
@@ -117,3 +118,25 @@ async def test_stopped_server_comes_back_on_its_port(server):
     await server.start()
     assert server.address == address
     assert await Resolver([address]).find(NAME)
+
+
+async def test_clients_of_a_resolver_learn_of_a_change_at_once_and_of_its_failure(server, names):
+    clock = Clock()
+    resolver = await DnsServer(Resolver([server.address], clock=clock).lookup, own=False).start()
+    early, late = (Resolver([resolver.address], clock=clock) for _client in range(2))
+    assert (await early.find(NAME))[0] == "192.0.2.10"
+    names.addresses = ["203.0.113.9"]
+    clock.now += 3.5  # the answer holds for 5 s
+    assert (await late.find(NAME))[0] == "192.0.2.10"
+    clock.now += 1.4
+    assert [(await client.find(NAME))[0] for client in (early, late)] == ["192.0.2.10"] * 2
+    clock.now += 0.1
+    assert [await client.find(NAME) for client in (early, late)] == [["203.0.113.9"]] * 2
+    host, port = resolver.address
+    reply = await dns.asyncquery.udp(dns.message.make_query(NAME, "A"), host, port=port, timeout=5)
+    assert (reply.flags & dns.flags.AA, reply.flags & dns.flags.RA) == (0, dns.flags.RA)
+    await server.stop()
+    clock.now += 5
+    reply = await dns.asyncquery.udp(dns.message.make_query(NAME, "A"), host, port=port, timeout=5)
+    assert reply.rcode() == dns.rcode.SERVFAIL
+    await resolver.stop()
