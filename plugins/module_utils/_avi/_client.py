@@ -18,9 +18,10 @@ from .._common._errors import (
     AuthenticationError,
     AutoscaleError,
     BackendDownError,
-    ConflictError,
     NotFoundError,
     RefusedError,
+    StaleError,
+    UnsettledError,
 )
 from .._common._http import BUSY_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, ResponseError, shorten
 from .._common._module import ArgumentSpec
@@ -54,14 +55,6 @@ CONNECTION_SPEC = ArgumentSpec(
         "timeout": {"type": "int", "default": 30},
     }
 )
-
-
-class StaleError(ConflictError):
-    """Somebody else changed or made the object since it was read."""
-
-
-class UncertainError(BackendDownError):
-    """A change was sent and its fate is not known: read again and compare."""
 
 
 class Controller:
@@ -162,7 +155,7 @@ class Controller:
         """One call with this session.
 
         :raises StaleError: 412, and 409 for a name that is taken.
-        :raises UncertainError: the change may have been made.
+        :raises UnsettledError: the change may have been made.
         :raises NotFoundError: 404.
         """
         target = f"/api/{path}"
@@ -172,7 +165,7 @@ class Controller:
                 response = self._http.request(method, target, json=body, params=params, ok=None)
         except ConnectionBrokenError as error:
             if error.maybe_applied:
-                raise UncertainError(error.message, remedy=error.remedy) from error
+                raise UnsettledError(error.message, remedy=error.remedy) from error
             raise
         self._keep_token(response)
         if 200 <= response.status_code < 300:
@@ -196,7 +189,7 @@ class Controller:
                 remedy=f"User {self._username!r} needs a role that may write GSLB services.",
             )
         if status >= 500 and method not in SAFE_METHODS:
-            return UncertainError(message, remedy="Look at the events of the controller, and run again.")
+            return UnsettledError(message, remedy="Look at the events of the controller, and run again.")
         if status >= 500:
             return BackendDownError(message, remedy="Try again when the controller can serve.")
         return ResponseError(message, status=status, text=said)

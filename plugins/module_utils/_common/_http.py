@@ -14,7 +14,14 @@ import traceback
 import typing as t
 from urllib.parse import urlsplit, urlunsplit
 
-from ._errors import AuthenticationError, BackendDownError, InvalidSpecError, NotFoundError, RefusedError
+from ._errors import (
+    AuthenticationError,
+    BackendDownError,
+    InvalidSpecError,
+    NotFoundError,
+    RefusedError,
+    UnsettledError,
+)
 
 try:
     import requests
@@ -62,6 +69,11 @@ class ConnectionBrokenError(BackendDownError):
         self.maybe_applied = maybe_applied
         self.passing = passing
         self.cut = cut
+
+    def told(self, what: str) -> BackendDownError:
+        """The same with what was tried: *what* completes the sentence "Could not ..."."""
+        message = f"Could not {what}: {self.message}"
+        return UnsettledError(message) if self.maybe_applied else BackendDownError(message, remedy=self.remedy)
 
 
 class HttpClient:

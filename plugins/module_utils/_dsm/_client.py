@@ -22,10 +22,11 @@ from .._common._errors import (
     AuthenticationError,
     AutoscaleError,
     BackendDownError,
-    ConflictError,
     InvalidSpecError,
     NotFoundError,
     RefusedError,
+    StaleError,
+    UnsettledError,
 )
 from .._common._http import innermost, shorten
 from .._common._module import ArgumentSpec
@@ -51,7 +52,6 @@ LOGINS = {
     "vsphere": ("/provider/plugin/session-using-vc-credentials", "username", "password"),
 }
 TLS_REMEDY = "Give the CA of DSM in ca_path, or correct the host name; validate_certs=false is for laboratories."
-AGAIN = "The change may have been made: run again, what is there is read first."
 
 
 def _option(name: str, **rest: t.Any) -> dict[str, t.Any]:
@@ -82,14 +82,6 @@ class StatusError(RefusedError):
     def __init__(self, message: str, *, status: int, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.status = status
-
-
-class StaleError(ConflictError):
-    """409: the object was changed since it was read, or one of that name exists."""
-
-
-class UnsettledError(BackendDownError):
-    """A change was sent and no usable answer came: read before anything else."""
 
 
 class Api:
@@ -185,7 +177,7 @@ class Api:
         if status >= 500:
             if method == "GET":
                 return BackendDownError(message, remedy="Try again when DSM can serve.")
-            return UnsettledError(message, remedy=AGAIN)
+            return UnsettledError(message)
         remedy = ""
         if status == 403:
             remedy = (
@@ -231,7 +223,7 @@ class Api:
         cause = f"no answer within {READ_TIMEOUT_S:g} s" if late else f"the connection broke ({self._cause(error)})"
         if method == "GET":
             return BackendDownError(message + cause, remedy="Try again when DSM can serve.")
-        return UnsettledError(message + cause, remedy=AGAIN)
+        return UnsettledError(message + cause)
 
     def _cause(self, error: BaseException) -> str:
         return self.clean(innermost(error))

@@ -24,13 +24,13 @@ from .._common._errors import (
     InvalidSpecError,
     NotFoundError,
     RefusedError,
+    UnsettledError,
 )
 from .._common._http import BUSY_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, shorten
 from .._common._module import ArgumentSpec
 
 BASE = "/api/v2.0"
 PAGE_SIZE = 100
-AGAIN = "The change may have been made: run again, what is there is read first."
 
 Row = dict[str, t.Any]
 
@@ -48,10 +48,6 @@ CONNECTION_SPEC = ArgumentSpec(
         "ca_path": _option("ca_path", type="path"),
     }
 )
-
-
-class UnsettledError(BackendDownError):
-    """A change was sent, and no usable answer came."""
 
 
 class Api:
@@ -78,10 +74,7 @@ class Api:
         try:
             response = self._http.request(method, BASE + path, json=body, params=params, ok=None)
         except ConnectionBrokenError as error:
-            message = f"Could not {what}: {error.message}"
-            if error.maybe_applied:
-                raise UnsettledError(message, remedy=AGAIN) from error
-            raise BackendDownError(message, remedy=error.remedy) from error
+            raise error.told(what) from error
         date = email.utils.parsedate_tz(response.headers.get("Date", ""))
         self._clock = email.utils.mktime_tz(date) if date else None
         if not 200 <= response.status_code < 300:
@@ -143,7 +136,7 @@ class Api:
         if status in (409, 412):
             return ConflictError(message)
         if status >= 500 and method not in SAFE_METHODS:
-            return UnsettledError(message, remedy=AGAIN)
+            return UnsettledError(message)
         if status in BUSY_STATUSES or status >= 500:
             return BackendDownError(message, remedy="Try again when Harbor can serve.")
         if 300 <= status < 400:

@@ -22,6 +22,7 @@ from .._common._errors import (
     InvalidSpecError,
     NotFoundError,
     RefusedError,
+    UnsettledError,
 )
 from .._common._http import BUSY_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, shorten
 from .._common._module import ArgumentSpec
@@ -29,7 +30,6 @@ from .._common._module import ArgumentSpec
 BASE = "/api/v1"
 PAGE_SIZE = 100
 MAX_PAGES = 1000
-AGAIN = "The change may have been made: run again, what is there is read first."
 Row = dict[str, t.Any]
 
 
@@ -54,10 +54,6 @@ CONNECTION_SPEC = ArgumentSpec(
     required_together=[("username", "password")],
     required_by={"issuer": ("client_id",)},
 )
-
-
-class UnsettledError(BackendDownError):
-    """A change was sent, and no usable answer came."""
 
 
 class Api:
@@ -91,10 +87,7 @@ class Api:
         try:
             response = self._http.request(method, BASE + path, json=body, params=params, ok=(*range(200, 300), *OTHERS))
         except ConnectionBrokenError as error:
-            message = f"Could not {what}: {error.message}"
-            if error.maybe_applied:
-                raise UnsettledError(message, remedy=AGAIN) from error
-            raise BackendDownError(message, remedy=error.remedy) from error
+            raise error.told(what) from error
         except AuthenticationError as error:
             raise AuthenticationError(
                 f"Could not {what}: {self.name} does not take the token (401)",
@@ -134,7 +127,7 @@ class Api:
         if status >= 500:
             if method in SAFE_METHODS:
                 return BackendDownError(message, remedy="Try again when PAIS can serve.")
-            return UnsettledError(message, remedy=AGAIN)
+            return UnsettledError(message)
         return RefusedError(message)
 
 
