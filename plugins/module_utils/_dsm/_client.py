@@ -24,11 +24,10 @@ from .._common._errors import (
     BackendDownError,
     InvalidSpecError,
     NotFoundError,
-    RefusedError,
     StaleError,
     UnsettledError,
 )
-from .._common._http import innermost, shorten
+from .._common._http import ResponseError, innermost, shorten
 from .._common._module import ArgumentSpec
 
 try:
@@ -76,14 +75,6 @@ CONNECTION_SPEC = ArgumentSpec(
 )
 
 
-class StatusError(RefusedError):
-    """DSM understood and refused; ``status`` is the HTTP status."""
-
-    def __init__(self, message: str, *, status: int, remedy: str = "") -> None:
-        super().__init__(message, remedy=remedy)
-        self.status = status
-
-
 class Api:
     """Calls to one gateway. Use as a context manager.
 
@@ -123,7 +114,7 @@ class Api:
         :raises AuthenticationError: 401, also after a new login.
         :raises UnsettledError: a change was sent, and 5xx or nothing usable came back.
         :raises BackendDownError: refused, name, TLS, timeout, 5xx to a read.
-        :raises StatusError: anything else that is not 2xx.
+        :raises ResponseError: anything else that is not 2xx.
         """
         if self._headers is None:
             self._headers = self._login(self)
@@ -188,7 +179,7 @@ class Api:
             remedy = "Try again later."
         elif 300 <= status < 400:
             remedy = f"Redirects are not followed; set url to {response.headers.get('Location', 'the new address')}."
-        return StatusError(message, status=status, remedy=remedy)
+        return ResponseError(message, status=status, remedy=remedy)
 
     def _said(self, response: t.Any) -> str:
         """The message of a Kubernetes Status, else the text."""

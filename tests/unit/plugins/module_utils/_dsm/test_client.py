@@ -22,6 +22,7 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors i
     StaleError,
     UnsettledError,
 )
+from ansible_collections.onprem.autoscale.plugins.module_utils._common._http import ResponseError
 from ansible_collections.onprem.autoscale.plugins.module_utils._dsm import _client
 from ansible_collections.onprem.autoscale.plugins.module_utils._dsm._objects import CLUSTER, Objects
 from ansible_collections.onprem.autoscale.tests.unit.kit.fake_dsm import CLUSTERS, PASSWORD, FakeDsm
@@ -62,7 +63,7 @@ def test_a_wrong_password_is_said_without_it(dsm: FakeDsm) -> None:
 
 def test_an_answer_that_repeats_token_and_password_does_not_give_them_away(dsm: FakeDsm, objects: Objects) -> None:
     dsm.fault("GET", DOCS, status=400, message=f"bad header Bearer {dsm.token}, {PASSWORD}")
-    with pytest.raises(_client.StatusError) as caught:
+    with pytest.raises(ResponseError) as caught:
         objects.get(CLUSTER, "docs")
     assert dsm.token not in str(caught.value)
     assert PASSWORD not in str(caught.value)
@@ -71,12 +72,12 @@ def test_an_answer_that_repeats_token_and_password_does_not_give_them_away(dsm: 
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
     [
-        (403, _client.StatusError, "INFRA_ADMIN infrastructure only"),
+        (403, ResponseError, "INFRA_ADMIN infrastructure only"),
         (409, StaleError, "answered 409"),
-        (422, _client.StatusError, "answered 422: spec.replicas"),
+        (422, ResponseError, "answered 422: spec.replicas"),
         (500, UnsettledError, "what is there is read first"),
         (503, UnsettledError, "what is there is read first"),
-        (301, _client.StatusError, "Redirects are not followed"),
+        (301, ResponseError, "Redirects are not followed"),
     ],
 )
 def test_refusals_of_a_change(
