@@ -23,7 +23,15 @@ from .._common._errors import (
     StaleError,
     UnsettledError,
 )
-from .._common._http import BUSY_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, ResponseError, shorten
+from .._common._http import (
+    PASSING_STATUSES,
+    SAFE_METHODS,
+    ConnectionBrokenError,
+    HttpClient,
+    ResponseError,
+    shorten,
+    url_host,
+)
 from .._common._module import ArgumentSpec
 
 if t.TYPE_CHECKING:
@@ -197,15 +205,13 @@ class Controller:
 
 def connect(params: t.Mapping[str, t.Any]) -> Controller:
     """A session (not logged in yet) from the options of :data:`CONNECTION_SPEC`."""
-    host = params["hostname"]
-    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    base = f"https://{host}:{params['port']}"
+    base = f"https://{url_host(params['hostname'])}:{params['port']}"
     http = HttpClient(
         base,
         verify=params["validate_certs"],
         ca_path=params["ca_path"],
         timeout=params["timeout"],
-        retry_statuses=(500, *BUSY_STATUSES),  # reads only
+        retry_statuses=PASSING_STATUSES,
         headers={
             "Content-Type": "application/json",
             "Referer": base,

@@ -13,7 +13,7 @@ import typing as t
 from ansible.module_utils.basic import env_fallback
 
 from ._errors import InvalidSpecError
-from ._http import BUSY_STATUSES, HttpClient
+from ._http import PASSING_STATUSES, HttpClient
 from ._module import ArgumentSpec
 
 
@@ -51,5 +51,5 @@ def http_client(params: t.Mapping[str, t.Any], product: str) -> HttpClient:
         ca_path=params.get("ca_path"),
         auth=(params["username"], params["password"]) if params.get("username") else None,
         headers={"Authorization": f"Bearer {params['token']}"} if params.get("token") else None,
-        retry_statuses=(500, *BUSY_STATUSES),  # reads only, and a load balancer before it says 500 too
+        retry_statuses=PASSING_STATUSES,
     )

@@ -23,7 +23,15 @@ from .._common._errors import (
     RefusedError,
     UnsettledError,
 )
-from .._common._http import BUSY_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, ResponseError, shorten
+from .._common._http import (
+    BUSY_STATUSES,
+    SAFE_METHODS,
+    ConnectionBrokenError,
+    HttpClient,
+    ResponseError,
+    shorten,
+    url_host,
+)
 from .._common._waiter import Waiter
 
 if t.TYPE_CHECKING:
@@ -323,10 +331,8 @@ class Transaction:
 
 def connect(params: t.Mapping[str, t.Any]) -> BigIP:
     """A session (not logged in yet) from the connection options of the fragment ``onprem.autoscale._f5``."""
-    host = params["hostname"]
-    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
     http = HttpClient(
-        f"https://{host}:{params['port']}",
+        f"https://{url_host(params['hostname'])}:{params['port']}",
         verify=params["validate_certs"],
         ca_path=params["ca_path"],
         timeout=params["timeout"],

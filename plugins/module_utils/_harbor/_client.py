@@ -26,7 +26,7 @@ from .._common._errors import (
     RefusedError,
     UnsettledError,
 )
-from .._common._http import BUSY_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, shorten
+from .._common._http import PASSING_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, shorten
 from .._common._module import ArgumentSpec
 
 BASE = "/api/v2.0"
@@ -137,7 +137,7 @@ class Api:
             return ConflictError(message)
         if status >= 500 and method not in SAFE_METHODS:
             return UnsettledError(message)
-        if status in BUSY_STATUSES or status >= 500:
+        if status >= 500:
             return BackendDownError(message, remedy="Try again when Harbor can serve.")
         if 300 <= status < 400:
             where = response.headers.get("Location", "the new address")
@@ -168,6 +168,6 @@ def connect(params: t.Mapping[str, t.Any]) -> Api:
         ca_path=params["ca_path"],
         auth=(params["username"], params["password"]),
         headers={"Accept": "application/json"},
-        retry_statuses=(500, *BUSY_STATUSES),
+        retry_statuses=PASSING_STATUSES,
     )
     return Api(http_client, params["username"])

@@ -24,7 +24,7 @@ from .._common._errors import (
     RefusedError,
     UnsettledError,
 )
-from .._common._http import BUSY_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, shorten
+from .._common._http import PASSING_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, shorten
 from .._common._module import ArgumentSpec
 
 BASE = "/api/v1"
@@ -159,7 +159,7 @@ def connect(params: t.Mapping[str, t.Any]) -> Api:
         verify=params["validate_certs"],
         ca_path=params["ca_path"],
         headers={"Accept": "application/json"},
-        retry_statuses=(500, *BUSY_STATUSES),
+        retry_statuses=PASSING_STATUSES,
     )
     return Api(http_client, (lambda: _token(params)) if params["issuer"] else None, params["token"])
 

@@ -14,7 +14,7 @@ import typing as t
 from ansible.module_utils.basic import env_fallback
 
 from .._common._errors import BackendDownError, InvalidSpecError
-from .._common._http import HttpClient
+from .._common._http import HttpClient, url_host
 from .._common._module import ArgumentSpec
 from ._metrics import Snapshot, read_snapshot
 
@@ -73,10 +73,9 @@ class Connection:
 
     def client(self, address: str, *, port: int | None = None, scheme: str | None = None) -> Pages:
         """The pages of one endpoint."""
-        host = f"[{address}]" if ":" in address else address
         own = port is None
         http = HttpClient(
-            f"{scheme or self.scheme}://{host}:{port or self.port}",
+            f"{scheme or self.scheme}://{url_host(address)}:{port or self.port}",
             verify=self.validate_certs,
             ca_path=self.ca_path,
             timeout=PAGE_S,
