@@ -12,8 +12,6 @@ from __future__ import annotations
 import typing as t
 from contextlib import suppress
 
-from ansible.module_utils.basic import env_fallback
-
 from .._common._errors import (
     AuthenticationError,
     AutoscaleError,
@@ -32,7 +30,7 @@ from .._common._http import (
     shorten,
     url_host,
 )
-from .._common._module import ArgumentSpec
+from .._common._module import ArgumentSpec, option
 
 if t.TYPE_CHECKING:
     import requests
@@ -46,20 +44,16 @@ TAKEN = 409
 PAGE_SIZE = 100
 
 
-def _option(name: str, **rest: t.Any) -> dict[str, t.Any]:
-    return {"type": "str", "fallback": (env_fallback, [f"AVI_{name}"]), **rest}
-
-
 CONNECTION_SPEC = ArgumentSpec(
     {
-        "hostname": _option("CONTROLLER", required=True),
-        "port": _option("PORT", type="int", default=443),
-        "username": _option("USERNAME", required=True),
-        "password": _option("PASSWORD", required=True, no_log=True),
-        "tenant": _option("TENANT", default="admin"),
-        "api_version": _option("API_VERSION", default="22.1.1"),
-        "validate_certs": _option("VALIDATE_CERTS", type="bool", default=True),
-        "ca_path": _option("CA_PATH", type="path"),
+        "hostname": option("AVI_CONTROLLER", required=True),
+        "port": option("AVI_PORT", type="int", default=443),
+        "username": option("AVI_USERNAME", required=True),
+        "password": option("AVI_PASSWORD", required=True, no_log=True),
+        "tenant": option("AVI_TENANT", default="admin"),
+        "api_version": option("AVI_API_VERSION", default="22.1.1"),
+        "validate_certs": option("AVI_VALIDATE_CERTS", type="bool", default=True),
+        "ca_path": option("AVI_CA_PATH", type="path"),
         "timeout": {"type": "int", "default": 30},
     }
 )

@@ -16,8 +16,6 @@ import traceback
 import typing as t
 from urllib.parse import urlencode, urlsplit
 
-from ansible.module_utils.basic import env_fallback
-
 from .._common._errors import (
     AuthenticationError,
     AutoscaleError,
@@ -28,7 +26,7 @@ from .._common._errors import (
     UnsettledError,
 )
 from .._common._http import ResponseError, innermost, shorten
-from .._common._module import ArgumentSpec
+from .._common._module import ArgumentSpec, option
 
 try:
     import urllib3
@@ -53,21 +51,17 @@ LOGINS = {
 TLS_REMEDY = "Give the CA of DSM in ca_path, or correct the host name; validate_certs=false is for laboratories."
 
 
-def _option(name: str, **rest: t.Any) -> dict[str, t.Any]:
-    return {"type": "str", "fallback": (env_fallback, [f"DSM_{name.upper()}"]), **rest}
-
-
 CONNECTION_SPEC = ArgumentSpec(
     {
-        "url": _option("url"),
-        "email": _option("email"),
-        "password": _option("password", no_log=True),
+        "url": option("DSM_URL"),
+        "email": option("DSM_EMAIL"),
+        "password": option("DSM_PASSWORD", no_log=True),
         "login": {"type": "str", "choices": ["dsm", "vsphere"], "default": "dsm"},
-        "kubeconfig": _option("kubeconfig", type="path"),
+        "kubeconfig": option("DSM_KUBECONFIG", type="path"),
         "context": {"type": "str"},
-        "validate_certs": _option("validate_certs", type="bool", default=True),
-        "ca_path": _option("ca_path", type="path"),
-        "namespace": _option("namespace", default="default"),
+        "validate_certs": option("DSM_VALIDATE_CERTS", type="bool", default=True),
+        "ca_path": option("DSM_CA_PATH", type="path"),
+        "namespace": option("DSM_NAMESPACE", default="default"),
     },
     mutually_exclusive=[("url", "kubeconfig")],
     required_one_of=[("url", "kubeconfig")],

@@ -14,8 +14,6 @@ import http.cookiejar
 import time
 import typing as t
 
-from ansible.module_utils.basic import env_fallback
-
 from .._common._errors import (
     AuthenticationError,
     AutoscaleError,
@@ -27,7 +25,7 @@ from .._common._errors import (
     UnsettledError,
 )
 from .._common._http import PASSING_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, shorten
-from .._common._module import ArgumentSpec
+from .._common._module import ArgumentSpec, option
 
 BASE = "/api/v2.0"
 PAGE_SIZE = 100
@@ -35,17 +33,13 @@ PAGE_SIZE = 100
 Row = dict[str, t.Any]
 
 
-def _option(name: str, **rest: t.Any) -> dict[str, t.Any]:
-    return {"type": "str", "fallback": (env_fallback, [f"HARBOR_{name.upper()}"]), **rest}
-
-
 CONNECTION_SPEC = ArgumentSpec(
     {
-        "url": _option("url", required=True),
-        "username": _option("username", required=True),
-        "password": _option("password", required=True, no_log=True),
-        "validate_certs": _option("validate_certs", type="bool", default=True),
-        "ca_path": _option("ca_path", type="path"),
+        "url": option("HARBOR_URL", required=True),
+        "username": option("HARBOR_USERNAME", required=True),
+        "password": option("HARBOR_PASSWORD", required=True, no_log=True),
+        "validate_certs": option("HARBOR_VALIDATE_CERTS", type="bool", default=True),
+        "ca_path": option("HARBOR_CA_PATH", type="path"),
     }
 )
 

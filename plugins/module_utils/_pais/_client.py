@@ -12,8 +12,6 @@ from __future__ import annotations
 import typing as t
 from urllib.parse import urlsplit
 
-from ansible.module_utils.basic import env_fallback
-
 from .._common._errors import (
     AuthenticationError,
     AutoscaleError,
@@ -25,7 +23,7 @@ from .._common._errors import (
     UnsettledError,
 )
 from .._common._http import PASSING_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, shorten
-from .._common._module import ArgumentSpec
+from .._common._module import ArgumentSpec, option
 
 BASE = "/api/v1"
 PAGE_SIZE = 100
@@ -33,21 +31,17 @@ MAX_PAGES = 1000
 Row = dict[str, t.Any]
 
 
-def _option(name: str, **rest: t.Any) -> dict[str, t.Any]:
-    return {"type": "str", "fallback": (env_fallback, [f"PAIS_{name.upper()}"]), **rest}
-
-
 CONNECTION_SPEC = ArgumentSpec(
     {
-        "url": _option("url", required=True),
-        "token": _option("token", no_log=True),
-        "issuer": _option("issuer"),
-        "client_id": _option("client_id"),
-        "client_secret": _option("client_secret", no_log=True),
-        "username": _option("username"),
-        "password": _option("password", no_log=True),
-        "validate_certs": _option("validate_certs", type="bool", default=True),
-        "ca_path": _option("ca_path", type="path"),
+        "url": option("PAIS_URL", required=True),
+        "token": option("PAIS_TOKEN", no_log=True),
+        "issuer": option("PAIS_ISSUER"),
+        "client_id": option("PAIS_CLIENT_ID"),
+        "client_secret": option("PAIS_CLIENT_SECRET", no_log=True),
+        "username": option("PAIS_USERNAME"),
+        "password": option("PAIS_PASSWORD", no_log=True),
+        "validate_certs": option("PAIS_VALIDATE_CERTS", type="bool", default=True),
+        "ca_path": option("PAIS_CA_PATH", type="path"),
     },
     mutually_exclusive=[("token", "issuer")],
     required_one_of=[("token", "issuer")],
