@@ -19,10 +19,10 @@ import traceback
 import typing as t
 from pathlib import Path
 
-from ansible.module_utils.basic import env_fallback
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import AutoscaleError
+from ansible_collections.onprem.autoscale.plugins.module_utils._common._module import option
 from ansible_collections.onprem.autoscale.plugins.module_utils._ledger import Ledger, LedgerError
 
 LEDGER_VARIABLE = "ONPREM_AUTOSCALE_LEDGER"
@@ -97,7 +97,7 @@ class LedgerAction(ControllerAction):
 
     def options(self) -> dict[str, t.Any]:
         """Where the ledger is comes first."""
-        return {"ledger": {"type": "str", "fallback": (env_fallback, [LEDGER_VARIABLE])}, **self.OPTIONS}
+        return {"ledger": option(LEDGER_VARIABLE), **self.OPTIONS}
 
     def answer(self, args: Args) -> dict[str, t.Any]:
         """Open the ledger and work."""

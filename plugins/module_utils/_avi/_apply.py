@@ -13,8 +13,8 @@ import time
 import typing as t
 from contextlib import suppress
 
-from .._common._errors import AutoscaleError, NotFoundError, RefusedError
-from ._client import Controller, StaleError, UncertainError
+from .._common._errors import AutoscaleError, NotFoundError, RefusedError, StaleError, UnsettledError
+from ._client import Controller
 from ._merge import Service, address_of, label, merge, normal, only_switches, serving, shown
 from ._sites import Federation, read_federation, take_over
 
@@ -201,7 +201,7 @@ class Job:
 
     def _take_over(self) -> None:
         old = self.federation
-        with suppress(UncertainError):  # who leads is read in any case
+        with suppress(UnsettledError):  # who leads is read in any case
             take_over(self.controller, old)
         for _look in range(LEADER_LOOKS):
             self.federation = read_federation(self.controller)
@@ -253,7 +253,7 @@ class Job:
             failure = None
             try:
                 self._write(current, wanted)
-            except (StaleError, UncertainError, NotFoundError) as error:
+            except (StaleError, UnsettledError, NotFoundError) as error:
                 failure = error
             current = self._read()
         if self._wanted(current) == current:

@@ -12,18 +12,25 @@ from __future__ import annotations
 import typing as t
 from contextlib import suppress
 
-from ansible.module_utils.basic import env_fallback
-
 from .._common._errors import (
     AuthenticationError,
     AutoscaleError,
     BackendDownError,
-    ConflictError,
     NotFoundError,
     RefusedError,
+    StaleError,
+    UnsettledError,
 )
-from .._common._http import BUSY_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, ResponseError, shorten
-from .._common._module import ArgumentSpec
+from .._common._http import (
+    PASSING_STATUSES,
+    SAFE_METHODS,
+    ConnectionBrokenError,
+    HttpClient,
+    ResponseError,
+    shorten,
+    url_host,
+)
+from .._common._module import ArgumentSpec, option
 
 if t.TYPE_CHECKING:
     import requests
@@ -37,31 +44,19 @@ TAKEN = 409
 PAGE_SIZE = 100
 
 
-def _option(name: str, **rest: t.Any) -> dict[str, t.Any]:
-    return {"type": "str", "fallback": (env_fallback, [f"AVI_{name}"]), **rest}
-
-
 CONNECTION_SPEC = ArgumentSpec(
     {
-        "hostname": _option("CONTROLLER", required=True),
-        "port": _option("PORT", type="int", default=443),
-        "username": _option("USERNAME", required=True),
-        "password": _option("PASSWORD", required=True, no_log=True),
-        "tenant": _option("TENANT", default="admin"),
-        "api_version": _option("API_VERSION", default="22.1.1"),
-        "validate_certs": _option("VALIDATE_CERTS", type="bool", default=True),
-        "ca_path": _option("CA_PATH", type="path"),
+        "hostname": option("AVI_CONTROLLER", required=True),
+        "port": option("AVI_PORT", type="int", default=443),
+        "username": option("AVI_USERNAME", required=True),
+        "password": option("AVI_PASSWORD", required=True, no_log=True),
+        "tenant": option("AVI_TENANT", default="admin"),
+        "api_version": option("AVI_API_VERSION", default="22.1.1"),
+        "validate_certs": option("AVI_VALIDATE_CERTS", type="bool", default=True),
+        "ca_path": option("AVI_CA_PATH", type="path"),
         "timeout": {"type": "int", "default": 30},
     }
 )
-
-
-class StaleError(ConflictError):
-    """Somebody else changed or made the object since it was read."""
-
-
-class UncertainError(BackendDownError):
-    """A change was sent and its fate is not known: read again and compare."""
 
 
 class Controller:
@@ -162,7 +157,7 @@ class Controller:
         """One call with this session.
 
         :raises StaleError: 412, and 409 for a name that is taken.
-        :raises UncertainError: the change may have been made.
+        :raises UnsettledError: the change may have been made.
         :raises NotFoundError: 404.
         """
         target = f"/api/{path}"
@@ -172,7 +167,7 @@ class Controller:
                 response = self._http.request(method, target, json=body, params=params, ok=None)
         except ConnectionBrokenError as error:
             if error.maybe_applied:
-                raise UncertainError(error.message, remedy=error.remedy) from error
+                raise UnsettledError(error.message, remedy=error.remedy) from error
             raise
         self._keep_token(response)
         if 200 <= response.status_code < 300:
@@ -196,7 +191,7 @@ class Controller:
                 remedy=f"User {self._username!r} needs a role that may write GSLB services.",
             )
         if status >= 500 and method not in SAFE_METHODS:
-            return UncertainError(message, remedy="Look at the events of the controller, and run again.")
+            return UnsettledError(message, remedy="Look at the events of the controller, and run again.")
         if status >= 500:
             return BackendDownError(message, remedy="Try again when the controller can serve.")
         return ResponseError(message, status=status, text=said)
@@ -204,15 +199,13 @@ class Controller:
 
 def connect(params: t.Mapping[str, t.Any]) -> Controller:
     """A session (not logged in yet) from the options of :data:`CONNECTION_SPEC`."""
-    host = params["hostname"]
-    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    base = f"https://{host}:{params['port']}"
+    base = f"https://{url_host(params['hostname'])}:{params['port']}"
     http = HttpClient(
         base,
         verify=params["validate_certs"],
         ca_path=params["ca_path"],
         timeout=params["timeout"],
-        retry_statuses=(500, *BUSY_STATUSES),  # reads only
+        retry_statuses=PASSING_STATUSES,
         headers={
             "Content-Type": "application/json",
             "Referer": base,

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.module_utils.basic import env_fallback
-
 from ._errors import InvalidSpecError
-from ._http import BUSY_STATUSES, HttpClient
-from ._module import ArgumentSpec
+from ._http import PASSING_STATUSES, HttpClient
+from ._module import ArgumentSpec, option
 
 
 def connection_spec(prefix: str, *, required: bool = True) -> ArgumentSpec:
@@ -23,18 +21,14 @@ def connection_spec(prefix: str, *, required: bool = True) -> ArgumentSpec:
     :param prefix: of the environment variables: ``PROMETHEUS`` gives ``PROMETHEUS_URL`` and so on.
     :param required: whether the module cannot work without ``url``.
     """
-
-    def option(name: str, **rest: t.Any) -> dict[str, t.Any]:
-        return {"type": "str", "fallback": (env_fallback, [f"{prefix}_{name.upper()}"]), **rest}
-
     return ArgumentSpec(
         {
-            "url": option("url", required=required),
-            "username": option("username"),
-            "password": option("password", no_log=True),
-            "token": option("token", no_log=True),
-            "validate_certs": option("validate_certs", type="bool", default=True),
-            "ca_path": option("ca_path", type="path"),
+            "url": option(f"{prefix}_URL", required=required),
+            "username": option(f"{prefix}_USERNAME"),
+            "password": option(f"{prefix}_PASSWORD", no_log=True),
+            "token": option(f"{prefix}_TOKEN", no_log=True),
+            "validate_certs": option(f"{prefix}_VALIDATE_CERTS", type="bool", default=True),
+            "ca_path": option(f"{prefix}_CA_PATH", type="path"),
         },
         mutually_exclusive=[("password", "token")],
         required_together=[("username", "password")],
@@ -51,5 +45,5 @@ def http_client(params: t.Mapping[str, t.Any], product: str) -> HttpClient:
         ca_path=params.get("ca_path"),
         auth=(params["username"], params["password"]) if params.get("username") else None,
         headers={"Authorization": f"Bearer {params['token']}"} if params.get("token") else None,
-        retry_statuses=(500, *BUSY_STATUSES),  # reads only, and a load balancer before it says 500 too
+        retry_statuses=PASSING_STATUSES,
     )

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import typing as t
 
+#: What to do where a change may have been made.
+AGAIN = "The change may have been made: run again, what is there is read first."
+
 
 class AutoscaleError(Exception):
     """Something a person has to read.
@@ -38,12 +41,23 @@ class ConflictError(AutoscaleError):
     """The object exists, is locked or is used by another one."""
 
 
+class StaleError(ConflictError):
+    """Somebody else changed or made the object since it was read."""
+
+
 class AuthenticationError(AutoscaleError):
     """The backend refused the credentials, or the session ended."""
 
 
 class BackendDownError(AutoscaleError):
     """The backend cannot be reached, or answers that it cannot serve now."""
+
+
+class UnsettledError(BackendDownError):
+    """A change was sent and no usable answer came: read what is there, and compare, before anything else."""
+
+    def __init__(self, message: str, *, remedy: str = AGAIN, result: t.Mapping[str, t.Any] | None = None) -> None:
+        super().__init__(message, remedy=remedy, result=result)
 
 
 class RefusedError(AutoscaleError):

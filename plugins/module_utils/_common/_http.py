@@ -14,7 +14,14 @@ import traceback
 import typing as t
 from urllib.parse import urlsplit, urlunsplit
 
-from ._errors import AuthenticationError, BackendDownError, InvalidSpecError, NotFoundError, RefusedError
+from ._errors import (
+    AuthenticationError,
+    BackendDownError,
+    InvalidSpecError,
+    NotFoundError,
+    RefusedError,
+    UnsettledError,
+)
 
 try:
     import requests
@@ -30,6 +37,8 @@ except ImportError:
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 BUSY_STATUSES = (502, 503, 504)
+#: What a read is asked again after, where a 500 may pass too: a load balancer says it before a server is there.
+PASSING_STATUSES = (500, *BUSY_STATUSES)
 MAX_TEXT = 400
 BACKOFF_S = 0.2
 #: TLS says so when the other side hung up; that may be in the middle of an answer.
@@ -62,6 +71,11 @@ class ConnectionBrokenError(BackendDownError):
         self.maybe_applied = maybe_applied
         self.passing = passing
         self.cut = cut
+
+    def told(self, what: str) -> BackendDownError:
+        """The same with what was tried: *what* completes the sentence "Could not ..."."""
+        message = f"Could not {what}: {self.message}"
+        return UnsettledError(message) if self.maybe_applied else BackendDownError(message, remedy=self.remedy)
 
 
 class HttpClient:
@@ -289,6 +303,11 @@ class HttpClient:
             passing=True,
             cut=True,
         )
+
+
+def url_host(address: str) -> str:
+    """The address as it stands in a URL: IPv6 in brackets."""
+    return f"[{address}]" if ":" in address and not address.startswith("[") else address
 
 
 def shorten(text: str) -> str:

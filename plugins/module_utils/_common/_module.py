@@ -11,7 +11,7 @@ from __future__ import annotations
 import traceback
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
 from ._errors import AutoscaleError, InvalidSpecError
 from ._waiter import Waiter
@@ -49,6 +49,11 @@ class ArgumentSpec:
             **{name: tuple(rules) for name, rules in self.rules.items()},
             **kwargs,
         )
+
+
+def option(variable: str, **rest: t.Any) -> dict[str, t.Any]:
+    """An option that an environment variable stands in for; text, unless *rest* says otherwise."""
+    return {"type": "str", "fallback": (env_fallback, [variable]), **rest}
 
 
 #: ``wait``, ``wait_timeout``, ``wait_interval``: the same three everywhere (fragment ``onprem.autoscale._wait``).

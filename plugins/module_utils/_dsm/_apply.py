@@ -19,11 +19,12 @@ from .._common._errors import (
     ConflictError,
     InvalidSpecError,
     RefusedError,
+    StaleError,
+    UnsettledError,
     WaitTimeoutError,
 )
 from .._common._waiter import Waiter
 from . import _beside, _cluster, _refuse
-from ._client import StaleError, UnsettledError
 from ._objects import CLUSTER, Object, Objects
 
 ROUNDS = 10

@@ -12,9 +12,8 @@ import base64
 import copy
 import typing as t
 
-from .._common._errors import ConflictError
+from .._common._errors import ConflictError, StaleError, UnsettledError
 from . import _cluster
-from ._client import StaleError, UnsettledError
 from ._objects import CLUSTER, CONFIG, MADE_FOR, SECRET, Kind, Object, Objects
 
 ROUNDS = 5

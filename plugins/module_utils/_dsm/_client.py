@@ -16,19 +16,17 @@ import traceback
 import typing as t
 from urllib.parse import urlencode, urlsplit
 
-from ansible.module_utils.basic import env_fallback
-
 from .._common._errors import (
     AuthenticationError,
     AutoscaleError,
     BackendDownError,
-    ConflictError,
     InvalidSpecError,
     NotFoundError,
-    RefusedError,
+    StaleError,
+    UnsettledError,
 )
-from .._common._http import innermost, shorten
-from .._common._module import ArgumentSpec
+from .._common._http import ResponseError, innermost, shorten
+from .._common._module import ArgumentSpec, option
 
 try:
     import urllib3
@@ -51,45 +49,24 @@ LOGINS = {
     "vsphere": ("/provider/plugin/session-using-vc-credentials", "username", "password"),
 }
 TLS_REMEDY = "Give the CA of DSM in ca_path, or correct the host name; validate_certs=false is for laboratories."
-AGAIN = "The change may have been made: run again, what is there is read first."
-
-
-def _option(name: str, **rest: t.Any) -> dict[str, t.Any]:
-    return {"type": "str", "fallback": (env_fallback, [f"DSM_{name.upper()}"]), **rest}
 
 
 CONNECTION_SPEC = ArgumentSpec(
     {
-        "url": _option("url"),
-        "email": _option("email"),
-        "password": _option("password", no_log=True),
+        "url": option("DSM_URL"),
+        "email": option("DSM_EMAIL"),
+        "password": option("DSM_PASSWORD", no_log=True),
         "login": {"type": "str", "choices": ["dsm", "vsphere"], "default": "dsm"},
-        "kubeconfig": _option("kubeconfig", type="path"),
+        "kubeconfig": option("DSM_KUBECONFIG", type="path"),
         "context": {"type": "str"},
-        "validate_certs": _option("validate_certs", type="bool", default=True),
-        "ca_path": _option("ca_path", type="path"),
-        "namespace": _option("namespace", default="default"),
+        "validate_certs": option("DSM_VALIDATE_CERTS", type="bool", default=True),
+        "ca_path": option("DSM_CA_PATH", type="path"),
+        "namespace": option("DSM_NAMESPACE", default="default"),
     },
     mutually_exclusive=[("url", "kubeconfig")],
     required_one_of=[("url", "kubeconfig")],
     required_by={"url": ("email", "password"), "context": ("kubeconfig",)},
 )
-
-
-class StatusError(RefusedError):
-    """DSM understood and refused; ``status`` is the HTTP status."""
-
-    def __init__(self, message: str, *, status: int, remedy: str = "") -> None:
-        super().__init__(message, remedy=remedy)
-        self.status = status
-
-
-class StaleError(ConflictError):
-    """409: the object was changed since it was read, or one of that name exists."""
-
-
-class UnsettledError(BackendDownError):
-    """A change was sent and no usable answer came: read before anything else."""
 
 
 class Api:
@@ -131,7 +108,7 @@ class Api:
         :raises AuthenticationError: 401, also after a new login.
         :raises UnsettledError: a change was sent, and 5xx or nothing usable came back.
         :raises BackendDownError: refused, name, TLS, timeout, 5xx to a read.
-        :raises StatusError: anything else that is not 2xx.
+        :raises ResponseError: anything else that is not 2xx.
         """
         if self._headers is None:
             self._headers = self._login(self)
@@ -185,7 +162,7 @@ class Api:
         if status >= 500:
             if method == "GET":
                 return BackendDownError(message, remedy="Try again when DSM can serve.")
-            return UnsettledError(message, remedy=AGAIN)
+            return UnsettledError(message)
         remedy = ""
         if status == 403:
             remedy = (
@@ -196,7 +173,7 @@ class Api:
             remedy = "Try again later."
         elif 300 <= status < 400:
             remedy = f"Redirects are not followed; set url to {response.headers.get('Location', 'the new address')}."
-        return StatusError(message, status=status, remedy=remedy)
+        return ResponseError(message, status=status, remedy=remedy)
 
     def _said(self, response: t.Any) -> str:
         """The message of a Kubernetes Status, else the text."""
@@ -231,7 +208,7 @@ class Api:
         cause = f"no answer within {READ_TIMEOUT_S:g} s" if late else f"the connection broke ({self._cause(error)})"
         if method == "GET":
             return BackendDownError(message + cause, remedy="Try again when DSM can serve.")
-        return UnsettledError(message + cause, remedy=AGAIN)
+        return UnsettledError(message + cause)
 
     def _cause(self, error: BaseException) -> str:
         return self.clean(innermost(error))

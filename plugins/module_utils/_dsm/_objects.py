@@ -11,7 +11,8 @@ from __future__ import annotations
 import typing as t
 
 from .._common._errors import NotFoundError
-from ._client import Api, StatusError
+from .._common._http import ResponseError
+from ._client import Api
 
 Object = dict[str, t.Any]
 _DATABASES = "databases.dataservices.vmware.com/v1alpha1"
@@ -74,7 +75,7 @@ class Objects:
         """Whether this account may read it, and the object."""
         try:
             return True, self.get(kind, name, namespace)
-        except StatusError as error:
+        except ResponseError as error:
             if error.status != 403:
                 raise
             return False, None
@@ -83,7 +84,7 @@ class Objects:
         """All of a kind; none where this account may not read them."""
         try:
             return self.list(kind, namespace)
-        except StatusError as error:
+        except ResponseError as error:
             if error.status != 403:
                 raise
             return []

@@ -12,8 +12,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .._common._errors import AutoscaleError, ConflictError, RefusedError
-from ._client import BigIP, MissingObjectError, UncertainError
+from .._common._errors import AutoscaleError, ConflictError, RefusedError, UnsettledError
+from ._client import BigIP, MissingObjectError
 from ._converge import ATTEMPTS, converge
 from ._device import finish, sync_state
 from ._members import Goal, Wanted, changes_for, expected
@@ -323,7 +323,7 @@ class MembersJob:
                 return "absent"
             except ConflictError:
                 return "kept"
-            except UncertainError as error:
+            except UnsettledError as error:
                 failure = error
                 if node.address not in read_nodes(self.client, self.partition):
                     return "removed"

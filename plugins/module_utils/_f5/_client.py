@@ -21,8 +21,17 @@ from .._common._errors import (
     ConflictError,
     NotFoundError,
     RefusedError,
+    UnsettledError,
 )
-from .._common._http import BUSY_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, ResponseError, shorten
+from .._common._http import (
+    BUSY_STATUSES,
+    SAFE_METHODS,
+    ConnectionBrokenError,
+    HttpClient,
+    ResponseError,
+    shorten,
+    url_host,
+)
 from .._common._waiter import Waiter
 
 if t.TYPE_CHECKING:
@@ -45,10 +54,6 @@ COMMIT_PATIENCE_S = 5.0
 #: Seconds during which a connection that is refused before the first answer, and a 500 that may be asked again, are
 #: taken for an outage that passes and not for a wrong address or a defect.
 OUTAGE_S = 10.0
-
-
-class UncertainError(BackendDownError):
-    """A change was sent and its fate is not known: read again and compare."""
 
 
 class MissingObjectError(NotFoundError):
@@ -141,7 +146,7 @@ class BigIP:
         """One call with the session's token.
 
         :param repeat: the change may be sent twice without harm, so wait and repeat while the device is busy.
-        :raises UncertainError: the device was busy or broke off, and the change may have been made.
+        :raises UnsettledError: the device was busy or broke off, and the change may have been made.
         """
         repeatable = repeat or method in SAFE_METHODS
         trouble: AutoscaleError
@@ -160,7 +165,7 @@ class BigIP:
                 if not self._answered:  # a wrong address is no restart
                     longest = min(OUTAGE_S, longest) if error.passing else 0
                 if not repeatable and error.maybe_applied:
-                    raise UncertainError(error.message, remedy=error.remedy) from error
+                    raise UnsettledError(error.message, remedy=error.remedy) from error
                 trouble = error
             else:
                 self._answered = True
@@ -177,7 +182,7 @@ class BigIP:
                         raise trouble
                     longest = min(OUTAGE_S, longest)
                 elif not repeatable:
-                    raise UncertainError(busy.message, remedy=busy.remedy)
+                    raise UnsettledError(busy.message, remedy=busy.remedy)
                 else:
                     trouble = busy
             patience = patience or _Patience(self)
@@ -221,7 +226,7 @@ class BigIP:
         if status == 401:
             return AuthenticationError(message, remedy="Log in again; check that the user may use iControl REST.")
         if status >= 500:
-            return UncertainError(message, remedy="Look at /var/log/restjavad.0.log and /var/log/ltm on the device.")
+            return UnsettledError(message, remedy="Look at /var/log/restjavad.0.log and /var/log/ltm on the device.")
         return ResponseError(message, status=status, text=said)
 
     def _login_error(self, response: requests.Response, said: str) -> AutoscaleError:
@@ -254,7 +259,7 @@ class BigIP:
     def transaction(self) -> t.Iterator[Transaction]:
         """All calls of the block or none of them: committed at its end, dropped on an error.
 
-        :raises UncertainError: the commit was sent and its fate is not known.
+        :raises UnsettledError: the commit was sent and its fate is not known.
         """
         ident = str(self.call("POST", TRANSACTION, json={}, repeat=True)["transId"])
         try:
@@ -326,10 +331,8 @@ class Transaction:
 
 def connect(params: t.Mapping[str, t.Any]) -> BigIP:
     """A session (not logged in yet) from the connection options of the fragment ``onprem.autoscale._f5``."""
-    host = params["hostname"]
-    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
     http = HttpClient(
-        f"https://{host}:{params['port']}",
+        f"https://{url_host(params['hostname'])}:{params['port']}",
         verify=params["validate_certs"],
         ca_path=params["ca_path"],
         timeout=params["timeout"],

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .._common._errors import AutoscaleError, ConflictError
-from ._client import BigIP, MissingObjectError, UncertainError
+from .._common._errors import AutoscaleError, ConflictError, UnsettledError
+from ._client import BigIP, MissingObjectError
 
 #: Writes until all is as wanted; more than one only where somebody else writes too or an answer was lost.
 ATTEMPTS = 4
@@ -46,7 +46,7 @@ def converge(
             with client.transaction() as transaction:
                 for thing in left:
                     transaction.send(*call(thing))
-        except (ConflictError, MissingObjectError, UncertainError) as error:
+        except (ConflictError, MissingObjectError, UnsettledError) as error:
             failure = error
         look(failure is not None)
     if left and failure is not None:

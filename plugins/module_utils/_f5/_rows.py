@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.module_utils.basic import env_fallback
-
-from .._common._module import ArgumentSpec
+from .._common._module import ArgumentSpec, option
 from ._pools import Member, Pool
 
 
@@ -20,22 +18,13 @@ def connection_spec() -> ArgumentSpec:
     """Options of the fragment ``onprem.autoscale._f5``."""
     return ArgumentSpec(
         {
-            "hostname": {"type": "str", "required": True, "fallback": (env_fallback, ["F5_SERVER"])},
-            "port": {"type": "int", "default": 443, "fallback": (env_fallback, ["F5_SERVER_PORT"])},
-            "username": {"type": "str", "required": True, "fallback": (env_fallback, ["F5_USER"])},
-            "password": {
-                "type": "str",
-                "required": True,
-                "no_log": True,
-                "fallback": (env_fallback, ["F5_PASSWORD"]),
-            },
+            "hostname": option("F5_SERVER", required=True),
+            "port": option("F5_SERVER_PORT", type="int", default=443),
+            "username": option("F5_USER", required=True),
+            "password": option("F5_PASSWORD", required=True, no_log=True),
             "provider": {"type": "str", "default": "tmos"},
-            "validate_certs": {
-                "type": "bool",
-                "default": True,
-                "fallback": (env_fallback, ["F5_VALIDATE_CERTS"]),
-            },
-            "ca_path": {"type": "path", "fallback": (env_fallback, ["F5_CA_PATH"])},
+            "validate_certs": option("F5_VALIDATE_CERTS", type="bool", default=True),
+            "ca_path": option("F5_CA_PATH", type="path"),
             "timeout": {"type": "int", "default": 30},
             "busy_timeout": {"type": "int", "default": 120},
         }

@@ -16,6 +16,8 @@ import ssl
 import time
 import typing as t
 
+from .._common._http import url_host
+
 try:
     import requests
     import urllib3
@@ -33,15 +35,10 @@ class Failed(Exception):
     """The attempt did not pass; the text says why, in words for people."""
 
 
-def host_text(address: str) -> str:
-    """The address as it stands in a URL: IPv6 in brackets."""
-    return f"[{address}]" if ":" in address else address
-
-
 def url_of(address: str, gate: Gate) -> str:
     """The page that an http gate asks for."""
     path = gate.get("path") or "/"
-    return f"{gate.get('scheme') or 'http'}://{host_text(address)}:{gate['port']}{path}"
+    return f"{gate.get('scheme') or 'http'}://{url_host(address)}:{gate['port']}{path}"
 
 
 def label_of(gate: Gate) -> str:

@@ -14,8 +14,6 @@ import http.cookiejar
 import time
 import typing as t
 
-from ansible.module_utils.basic import env_fallback
-
 from .._common._errors import (
     AuthenticationError,
     AutoscaleError,
@@ -24,34 +22,26 @@ from .._common._errors import (
     InvalidSpecError,
     NotFoundError,
     RefusedError,
+    UnsettledError,
 )
-from .._common._http import BUSY_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, shorten
-from .._common._module import ArgumentSpec
+from .._common._http import PASSING_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, shorten
+from .._common._module import ArgumentSpec, option
 
 BASE = "/api/v2.0"
 PAGE_SIZE = 100
-AGAIN = "The change may have been made: run again, what is there is read first."
 
 Row = dict[str, t.Any]
 
 
-def _option(name: str, **rest: t.Any) -> dict[str, t.Any]:
-    return {"type": "str", "fallback": (env_fallback, [f"HARBOR_{name.upper()}"]), **rest}
-
-
 CONNECTION_SPEC = ArgumentSpec(
     {
-        "url": _option("url", required=True),
-        "username": _option("username", required=True),
-        "password": _option("password", required=True, no_log=True),
-        "validate_certs": _option("validate_certs", type="bool", default=True),
-        "ca_path": _option("ca_path", type="path"),
+        "url": option("HARBOR_URL", required=True),
+        "username": option("HARBOR_USERNAME", required=True),
+        "password": option("HARBOR_PASSWORD", required=True, no_log=True),
+        "validate_certs": option("HARBOR_VALIDATE_CERTS", type="bool", default=True),
+        "ca_path": option("HARBOR_CA_PATH", type="path"),
     }
 )
-
-
-class UnsettledError(BackendDownError):
-    """A change was sent, and no usable answer came."""
 
 
 class Api:
@@ -78,10 +68,7 @@ class Api:
         try:
             response = self._http.request(method, BASE + path, json=body, params=params, ok=None)
         except ConnectionBrokenError as error:
-            message = f"Could not {what}: {error.message}"
-            if error.maybe_applied:
-                raise UnsettledError(message, remedy=AGAIN) from error
-            raise BackendDownError(message, remedy=error.remedy) from error
+            raise error.told(what) from error
         date = email.utils.parsedate_tz(response.headers.get("Date", ""))
         self._clock = email.utils.mktime_tz(date) if date else None
         if not 200 <= response.status_code < 300:
@@ -143,8 +130,8 @@ class Api:
         if status in (409, 412):
             return ConflictError(message)
         if status >= 500 and method not in SAFE_METHODS:
-            return UnsettledError(message, remedy=AGAIN)
-        if status in BUSY_STATUSES or status >= 500:
+            return UnsettledError(message)
+        if status >= 500:
             return BackendDownError(message, remedy="Try again when Harbor can serve.")
         if 300 <= status < 400:
             where = response.headers.get("Location", "the new address")
@@ -175,6 +162,6 @@ def connect(params: t.Mapping[str, t.Any]) -> Api:
         ca_path=params["ca_path"],
         auth=(params["username"], params["password"]),
         headers={"Accept": "application/json"},
-        retry_statuses=(500, *BUSY_STATUSES),
+        retry_statuses=PASSING_STATUSES,
     )
     return Api(http_client, params["username"])

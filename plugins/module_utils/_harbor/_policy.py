@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .._common._errors import ConflictError, InvalidSpecError, NotFoundError
-from ._client import Api, Row, UnsettledError
+from .._common._errors import ConflictError, InvalidSpecError, NotFoundError, UnsettledError
+from ._client import Api, Row
 
 PATH = "/replication/policies"
 FILTER_TYPES = ("name", "tag", "label", "resource")

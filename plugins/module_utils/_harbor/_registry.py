@@ -11,8 +11,8 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-from .._common._errors import InvalidSpecError, NotFoundError, RefusedError
-from ._client import Api, Row, UnsettledError
+from .._common._errors import InvalidSpecError, NotFoundError, RefusedError, UnsettledError
+from ._client import Api, Row
 
 PATH = "/registries"
 #: The options of a registry: those of a connection, so that a site's own connection can be given as it is.

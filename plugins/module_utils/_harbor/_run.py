@@ -12,10 +12,10 @@ import calendar
 import time
 import typing as t
 
-from .._common._errors import BackendDownError, ConflictError, RefusedError, WaitTimeoutError
+from .._common._errors import BackendDownError, ConflictError, RefusedError, UnsettledError, WaitTimeoutError
 from .._common._http import shorten
 from .._common._waiter import Waiter
-from ._client import Api, Row, UnsettledError
+from ._client import Api, Row
 
 PATH = "/replication/executions"
 RUNNING, SUCCEED = "InProgress", "Succeed"

@@ -15,7 +15,7 @@ import typing as t
 from urllib.parse import urljoin, urlsplit
 
 from .._common._errors import AuthenticationError, BackendDownError, NotFoundError, RefusedError
-from .._common._http import BUSY_STATUSES, HttpClient
+from .._common._http import PASSING_STATUSES, HttpClient
 from ._manifest import INDEX_TYPES, MANIFEST_TYPES, Reference
 
 if t.TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Registry:
                     verify=self._params["validate_certs"],
                     ca_path=self._params["ca_path"],
                     timeout=self._idle,
-                    retry_statuses=(500, *BUSY_STATUSES),
+                    retry_statuses=PASSING_STATUSES,
                 )
             return self._clients[origin]
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 import typing as t
 from urllib.parse import urlsplit
 
-from ansible.module_utils.basic import env_fallback
-
 from .._common._errors import (
     AuthenticationError,
     AutoscaleError,
@@ -22,42 +20,34 @@ from .._common._errors import (
     InvalidSpecError,
     NotFoundError,
     RefusedError,
+    UnsettledError,
 )
-from .._common._http import BUSY_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, shorten
-from .._common._module import ArgumentSpec
+from .._common._http import PASSING_STATUSES, SAFE_METHODS, ConnectionBrokenError, HttpClient, shorten
+from .._common._module import ArgumentSpec, option
 
 BASE = "/api/v1"
 PAGE_SIZE = 100
 MAX_PAGES = 1000
-AGAIN = "The change may have been made: run again, what is there is read first."
 Row = dict[str, t.Any]
-
-
-def _option(name: str, **rest: t.Any) -> dict[str, t.Any]:
-    return {"type": "str", "fallback": (env_fallback, [f"PAIS_{name.upper()}"]), **rest}
 
 
 CONNECTION_SPEC = ArgumentSpec(
     {
-        "url": _option("url", required=True),
-        "token": _option("token", no_log=True),
-        "issuer": _option("issuer"),
-        "client_id": _option("client_id"),
-        "client_secret": _option("client_secret", no_log=True),
-        "username": _option("username"),
-        "password": _option("password", no_log=True),
-        "validate_certs": _option("validate_certs", type="bool", default=True),
-        "ca_path": _option("ca_path", type="path"),
+        "url": option("PAIS_URL", required=True),
+        "token": option("PAIS_TOKEN", no_log=True),
+        "issuer": option("PAIS_ISSUER"),
+        "client_id": option("PAIS_CLIENT_ID"),
+        "client_secret": option("PAIS_CLIENT_SECRET", no_log=True),
+        "username": option("PAIS_USERNAME"),
+        "password": option("PAIS_PASSWORD", no_log=True),
+        "validate_certs": option("PAIS_VALIDATE_CERTS", type="bool", default=True),
+        "ca_path": option("PAIS_CA_PATH", type="path"),
     },
     mutually_exclusive=[("token", "issuer")],
     required_one_of=[("token", "issuer")],
     required_together=[("username", "password")],
     required_by={"issuer": ("client_id",)},
 )
-
-
-class UnsettledError(BackendDownError):
-    """A change was sent, and no usable answer came."""
 
 
 class Api:
@@ -91,10 +81,7 @@ class Api:
         try:
             response = self._http.request(method, BASE + path, json=body, params=params, ok=(*range(200, 300), *OTHERS))
         except ConnectionBrokenError as error:
-            message = f"Could not {what}: {error.message}"
-            if error.maybe_applied:
-                raise UnsettledError(message, remedy=AGAIN) from error
-            raise BackendDownError(message, remedy=error.remedy) from error
+            raise error.told(what) from error
         except AuthenticationError as error:
             raise AuthenticationError(
                 f"Could not {what}: {self.name} does not take the token (401)",
@@ -134,7 +121,7 @@ class Api:
         if status >= 500:
             if method in SAFE_METHODS:
                 return BackendDownError(message, remedy="Try again when PAIS can serve.")
-            return UnsettledError(message, remedy=AGAIN)
+            return UnsettledError(message)
         return RefusedError(message)
 
 
@@ -166,7 +153,7 @@ def connect(params: t.Mapping[str, t.Any]) -> Api:
         verify=params["validate_certs"],
         ca_path=params["ca_path"],
         headers={"Accept": "application/json"},
-        retry_statuses=(500, *BUSY_STATUSES),
+        retry_statuses=PASSING_STATUSES,
     )
     return Api(http_client, (lambda: _token(params)) if params["issuer"] else None, params["token"])
 

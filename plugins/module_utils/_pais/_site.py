@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .._common._errors import ConflictError, NotFoundError
-from ._client import Api, Row, UnsettledError
+from .._common._errors import ConflictError, NotFoundError, UnsettledError
+from ._client import Api, Row
 from ._kinds import AGENTS, BASES, INDEXES, METHODS, ORDER, SERVERS, TOOLS, Key, differing, path_of, portable, title
 
 Object = dict[str, t.Any]

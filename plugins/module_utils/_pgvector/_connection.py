@@ -14,10 +14,8 @@ import os
 import stat
 import typing as t
 
-from ansible.module_utils.basic import env_fallback
-
 from .._common._errors import InvalidSpecError
-from .._common._module import ArgumentSpec, check_limits
+from .._common._module import ArgumentSpec, check_limits, option
 from .._common._patience import bounded
 from ._driver import dict_row, psycopg
 from ._errors import translate
@@ -40,10 +38,6 @@ _PLAIN_TEXT = {
 
 def connection_spec() -> ArgumentSpec:
     """Options of the fragment ``onprem.autoscale._pgvector``."""
-
-    def option(variable: str, **rest: t.Any) -> dict[str, t.Any]:
-        return {"type": "str", "fallback": (env_fallback, [variable]), **rest}
-
     return ArgumentSpec(
         {
             "host": option("PGHOST", required=True),

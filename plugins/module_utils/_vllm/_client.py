@@ -11,11 +11,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible.module_utils.basic import env_fallback
-
 from .._common._errors import BackendDownError, InvalidSpecError
-from .._common._http import HttpClient
-from .._common._module import ArgumentSpec
+from .._common._http import HttpClient, url_host
+from .._common._module import ArgumentSpec, option
 from ._metrics import Snapshot, read_snapshot
 
 #: Seconds that a page of an endpoint may take; they are all short.
@@ -28,7 +26,7 @@ def connection_spec() -> ArgumentSpec:
         {
             "port": {"type": "int", "default": 8000},
             "scheme": {"type": "str", "choices": ["http", "https"], "default": "http"},
-            "api_key": {"type": "str", "no_log": True, "fallback": (env_fallback, ["VLLM_API_KEY"])},
+            "api_key": option("VLLM_API_KEY", no_log=True),
             "validate_certs": {"type": "bool", "default": True},
             "ca_path": {"type": "path"},
         }
@@ -73,10 +71,9 @@ class Connection:
 
     def client(self, address: str, *, port: int | None = None, scheme: str | None = None) -> Pages:
         """The pages of one endpoint."""
-        host = f"[{address}]" if ":" in address else address
         own = port is None
         http = HttpClient(
-            f"{scheme or self.scheme}://{host}:{port or self.port}",
+            f"{scheme or self.scheme}://{url_host(address)}:{port or self.port}",
             verify=self.validate_certs,
             ca_path=self.ca_path,
             timeout=PAGE_S,

@@ -18,10 +18,8 @@ import typing as t
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
-from ansible.module_utils.basic import env_fallback
-
 from .._common._errors import AuthenticationError, AutoscaleError, BackendDownError, InvalidSpecError, RefusedError
-from .._common._module import ArgumentSpec
+from .._common._module import ArgumentSpec, option
 
 try:
     from pyVim.connect import Disconnect, SmartConnect
@@ -46,15 +44,11 @@ PRIVILEGES_REMEDY = (
 
 CONNECTION_SPEC = ArgumentSpec(
     {
-        "hostname": {"type": "str", "required": True, "fallback": (env_fallback, ["VMWARE_HOST"])},
-        "port": {"type": "int", "default": 443, "fallback": (env_fallback, ["VMWARE_PORT"])},
-        "username": {"type": "str", "required": True, "fallback": (env_fallback, ["VMWARE_USER"])},
-        "password": {"type": "str", "required": True, "no_log": True, "fallback": (env_fallback, ["VMWARE_PASSWORD"])},
-        "validate_certs": {
-            "type": "bool",
-            "default": True,
-            "fallback": (env_fallback, ["VMWARE_VALIDATE_CERTS"]),
-        },
+        "hostname": option("VMWARE_HOST", required=True),
+        "port": option("VMWARE_PORT", type="int", default=443),
+        "username": option("VMWARE_USER", required=True),
+        "password": option("VMWARE_PASSWORD", required=True, no_log=True),
+        "validate_certs": option("VMWARE_VALIDATE_CERTS", type="bool", default=True),
         "ca_path": {"type": "path"},
         "connection_timeout": {"type": "int", "default": 30},
     }

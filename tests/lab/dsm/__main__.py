@@ -5,36 +5,18 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 
-from ..build import BuildError
-from ..process import LabError
-from ..settings import Settings
+from ..by_hand import command_line, folder_of, obey
 from .spawn import Dsm
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="lab.dsm", description=__doc__)
-    parser.add_argument("command", choices=["up", "down", "status", "remove"])
-    parser.add_argument("name", help="of the DSM; each has its own users, address and databases")
+    parser = command_line(Dsm, __doc__)
     parser.add_argument("--fake", action="store_true", help="without PostgreSQL: clusters only say that they are ready")
     given = parser.parse_args()
-    folder = (Settings.from_environment().folder / "dsm" / given.name).resolve()
-    dsm = Dsm(folder, name=given.name, controller="fake" if given.fake else True)
-    try:
-        if given.command in {"down", "remove"}:
-            getattr(dsm, given.command)()
-            print(json.dumps({"running": False}))
-        elif given.command == "up":
-            print(json.dumps(dsm.up(), indent=2))
-        else:
-            print(json.dumps({"running": True, **dsm.row} if dsm.running() else {"running": False}, indent=2))
-    except (LabError, BuildError) as error:
-        print(f"lab.dsm: {error}", file=sys.stderr)
-        return 1
-    return 0
+    dsm = Dsm(folder_of(Dsm, given.name), name=given.name, controller="fake" if given.fake else True)
+    return obey(dsm, given.command)
 
 
 if __name__ == "__main__":

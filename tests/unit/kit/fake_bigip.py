@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
-from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import ConflictError
+from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import ConflictError, UnsettledError
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._waiter import Waiter
-from ansible_collections.onprem.autoscale.plugins.module_utils._f5._client import MissingObjectError, UncertainError
+from ansible_collections.onprem.autoscale.plugins.module_utils._f5._client import MissingObjectError
 
 from .http_talk import Clock
 
@@ -200,4 +200,4 @@ class FakeTransaction:
 
 def lose_the_answer(_device: FakeBigIP) -> None:
     """A fault: 500, or a cut connection, on the commit."""
-    raise UncertainError("apply, then fail")
+    raise UnsettledError("apply, then fail")

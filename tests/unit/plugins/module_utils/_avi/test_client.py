@@ -11,12 +11,7 @@ import pytest
 import requests
 from unit.kit.http_talk import Talk, Turn
 
-from ansible_collections.onprem.autoscale.plugins.module_utils._avi._client import (
-    Controller,
-    StaleError,
-    UncertainError,
-    connect,
-)
+from ansible_collections.onprem.autoscale.plugins.module_utils._avi._client import Controller, connect
 from ansible_collections.onprem.autoscale.plugins.module_utils._avi._sites import read_federation
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import (
     AuthenticationError,
@@ -24,6 +19,8 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors i
     BackendDownError,
     NotFoundError,
     RefusedError,
+    StaleError,
+    UnsettledError,
 )
 
 PARAMS = {
@@ -108,7 +105,7 @@ def test_pages_are_followed() -> None:
         ("POST", 409, StaleError, "409"),
         ("GET", 404, NotFoundError, "404"),
         ("PUT", 403, RefusedError, "role"),
-        ("PUT", 500, UncertainError, "run again"),
+        ("PUT", 500, UnsettledError, "run again"),
         ("PUT", 400, RefusedError, "because"),
     ],
 )

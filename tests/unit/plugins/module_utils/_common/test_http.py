@@ -20,11 +20,13 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors i
     BackendDownError,
     InvalidSpecError,
     NotFoundError,
+    UnsettledError,
 )
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._http import (
     ConnectionBrokenError,
     HttpClient,
     ResponseError,
+    url_host,
 )
 
 
@@ -130,6 +132,12 @@ def test_a_change_whose_connection_is_cut_may_have_been_made(server: Server) -> 
             client.request("GET", "/cut")
         assert not read.value.maybe_applied
     assert server.hits == [("POST", "/cut"), ("GET", "/cut")]
+    lost, unread = cut.value.told("make x"), read.value.told("read x")
+    assert isinstance(lost, UnsettledError)
+    assert str(lost).startswith("Could not make x: POST http")
+    assert "what is there is read first" in str(lost)
+    assert not isinstance(unread, UnsettledError)
+    assert str(unread).endswith("Try again.")
 
 
 def test_a_read_timeout_names_the_seconds(server: Server) -> None:
@@ -243,3 +251,11 @@ def test_tls_is_verified_unless_told_otherwise(server: Server, tmp_path, monkeyp
         pytest.raises(InvalidSpecError, match="ca_path"),
     ):
         client.request("GET", "/x")
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [("10.0.0.1", "10.0.0.1"), ("a.example", "a.example"), ("fd00::1", "[fd00::1]"), ("[::1]",) * 2],
+)
+def test_an_ipv6_address_stands_in_brackets(address: str, host: str) -> None:
+    assert url_host(address) == host

@@ -16,10 +16,11 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors i
     ConflictError,
     InvalidSpecError,
     RefusedError,
+    UnsettledError,
     WaitTimeoutError,
 )
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._waiter import Waiter
-from ansible_collections.onprem.autoscale.plugins.module_utils._dsm import _apply, _client
+from ansible_collections.onprem.autoscale.plugins.module_utils._dsm import _apply
 from ansible_collections.onprem.autoscale.plugins.module_utils._dsm._objects import MADE_FOR, Objects
 from ansible_collections.onprem.autoscale.tests.unit.kit import fake_dsm
 from ansible_collections.onprem.autoscale.tests.unit.kit.fake_dsm import CLUSTERS, CONFIGS, SECRETS, FakeDsm
@@ -246,7 +247,7 @@ def test_a_change_that_was_not_made_fails_and_is_not_sent_again(
     dsm: FakeDsm, present: Run, path: str, method: str
 ) -> None:
     dsm.fault(method, path, status=500, message="no")
-    with pytest.raises(_client.UnsettledError):
+    with pytest.raises(UnsettledError):
         present(**NEW, parameters={"a": "1"}, admin_password="x")
     assert dsm.writes.count((method, path)) == 1
 
@@ -254,7 +255,7 @@ def test_a_change_that_was_not_made_fails_and_is_not_sent_again(
 def test_a_change_of_an_object_that_was_not_made_is_not_sent_again(dsm: FakeDsm, present: Run) -> None:
     dsm.put(DOCS, present_spec())
     dsm.fault("PUT", DOCS, error=CUT)
-    with pytest.raises(_client.UnsettledError):
+    with pytest.raises(UnsettledError):
         present(replicas=3)
     assert len(dsm.writes) == 1
 

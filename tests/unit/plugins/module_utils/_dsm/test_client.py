@@ -19,7 +19,10 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors i
     AutoscaleError,
     BackendDownError,
     InvalidSpecError,
+    StaleError,
+    UnsettledError,
 )
+from ansible_collections.onprem.autoscale.plugins.module_utils._common._http import ResponseError
 from ansible_collections.onprem.autoscale.plugins.module_utils._dsm import _client
 from ansible_collections.onprem.autoscale.plugins.module_utils._dsm._objects import CLUSTER, Objects
 from ansible_collections.onprem.autoscale.tests.unit.kit.fake_dsm import CLUSTERS, PASSWORD, FakeDsm
@@ -60,7 +63,7 @@ def test_a_wrong_password_is_said_without_it(dsm: FakeDsm) -> None:
 
 def test_an_answer_that_repeats_token_and_password_does_not_give_them_away(dsm: FakeDsm, objects: Objects) -> None:
     dsm.fault("GET", DOCS, status=400, message=f"bad header Bearer {dsm.token}, {PASSWORD}")
-    with pytest.raises(_client.StatusError) as caught:
+    with pytest.raises(ResponseError) as caught:
         objects.get(CLUSTER, "docs")
     assert dsm.token not in str(caught.value)
     assert PASSWORD not in str(caught.value)
@@ -69,12 +72,12 @@ def test_an_answer_that_repeats_token_and_password_does_not_give_them_away(dsm: 
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
     [
-        (403, _client.StatusError, "INFRA_ADMIN infrastructure only"),
-        (409, _client.StaleError, "answered 409"),
-        (422, _client.StatusError, "answered 422: spec.replicas"),
-        (500, _client.UnsettledError, "what is there is read first"),
-        (503, _client.UnsettledError, "what is there is read first"),
-        (301, _client.StatusError, "Redirects are not followed"),
+        (403, ResponseError, "INFRA_ADMIN infrastructure only"),
+        (409, StaleError, "answered 409"),
+        (422, ResponseError, "answered 422: spec.replicas"),
+        (500, UnsettledError, "what is there is read first"),
+        (503, UnsettledError, "what is there is read first"),
+        (301, ResponseError, "Redirects are not followed"),
     ],
 )
 def test_refusals_of_a_change(
@@ -114,7 +117,7 @@ def test_no_connection(dsm: FakeDsm, objects: Objects, error: Exception, words: 
 
 def test_a_change_that_was_cut_may_have_been_made_and_is_not_sent_again(dsm: FakeDsm, objects: Objects) -> None:
     dsm.fault("POST", CLUSTERS, error=urllib3.exceptions.ProtocolError("Connection aborted."))
-    with pytest.raises(_client.UnsettledError, match="may have been made"):
+    with pytest.raises(UnsettledError, match="may have been made"):
         objects.create(CLUSTER, {"metadata": {"name": "docs"}})
     assert dsm.writes == [("POST", CLUSTERS)]
 

@@ -12,10 +12,10 @@ import pytest
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors import (
     NotFoundError,
     RefusedError,
+    UnsettledError,
     WaitTimeoutError,
 )
 from ansible_collections.onprem.autoscale.plugins.module_utils._f5._apply import ATTEMPTS, MembersJob, Options
-from ansible_collections.onprem.autoscale.plugins.module_utils._f5._client import UncertainError
 from ansible_collections.onprem.autoscale.plugins.module_utils._f5._members import WRITES, parse_members
 from ansible_collections.onprem.autoscale.tests.unit.kit.fake_bigip import FakeBigIP, lose_the_answer
 
@@ -341,7 +341,7 @@ def test_one_that_somebody_else_removes_at_the_same_moment_is_no_error() -> None
 def test_a_device_that_keeps_failing_ends_it_and_tells_what_is_there() -> None:
     device = FakeBigIP()
     device.faults = [("before", lose_the_answer)] * ATTEMPTS
-    with pytest.raises(UncertainError) as lost:
+    with pytest.raises(UnsettledError) as lost:
         run(device, "present", A)
     assert lost.value.result["members"][0]["session"] is None
     assert lost.value.result["changed"] is False

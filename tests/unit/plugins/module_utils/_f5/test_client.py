@@ -16,9 +16,10 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors i
     ConflictError,
     NotFoundError,
     RefusedError,
+    UnsettledError,
 )
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._http import ConnectionBrokenError, HttpClient
-from ansible_collections.onprem.autoscale.plugins.module_utils._f5._client import BigIP, UncertainError
+from ansible_collections.onprem.autoscale.plugins.module_utils._f5._client import BigIP
 from ansible_collections.onprem.autoscale.tests.unit.kit.http_talk import Clock, Talk, Turn
 
 LOGIN = "/mgmt/shared/authn/login"
@@ -198,7 +199,7 @@ def test_an_outage_of_some_seconds_is_lived_through(outage: dict) -> None:
 def test_a_write_whose_fate_is_not_known_is_not_sent_again(lost: dict) -> None:
     """Applied-then-failed looks the same as not applied: whoever asked reads again and compares."""
     client, talk, clock = make(login(), Turn("PATCH", POOL, **lost), logout())
-    with pytest.raises(UncertainError), client:
+    with pytest.raises(UnsettledError), client:
         client.call("PATCH", POOL, json={})
     talk.finish()
     assert clock.slept == []
@@ -207,7 +208,7 @@ def test_a_write_whose_fate_is_not_known_is_not_sent_again(lost: dict) -> None:
 def test_a_500_that_does_not_pass_is_told_after_ten_seconds() -> None:
     client, _talk, clock = make(login(), *[Turn("GET", POOL, **error(500, "NullPointer")) for _unused in range(50)])
     client.login()
-    with pytest.raises(UncertainError, match=r"500: NullPointer.*restjavad"):
+    with pytest.raises(UnsettledError, match=r"500: NullPointer.*restjavad"):
         client.get(POOL)
     assert sum(clock.slept) == pytest.approx(10)
 
@@ -229,9 +230,9 @@ def test_a_500_that_does_not_pass_is_told_after_ten_seconds() -> None:
         (error(403, "Forbidden"), RefusedError, "Manager or Resource Administrator"),
         (error(401, "Authorization failed: user=https://localhost/x verb=POST"), RefusedError, "Operator can only"),
         (error(400, "01070734:3: Configuration error: no"), RefusedError, "01070734:3: Configuration error"),
-        (error(500, "java.lang.NullPointerException"), UncertainError, "NullPointerException"),
-        ({"status": 503, "text": "restarting"}, UncertainError, "is busy"),
-        ({"error": requests.exceptions.ReadTimeout("slow")}, UncertainError, "no answer within"),
+        (error(500, "java.lang.NullPointerException"), UnsettledError, "NullPointerException"),
+        ({"status": 503, "text": "restarting"}, UnsettledError, "is busy"),
+        ({"error": requests.exceptions.ReadTimeout("slow")}, UnsettledError, "no answer within"),
     ],
 )
 def test_the_device_s_answers_become_our_errors_and_keep_its_words(answer: dict, kind: type, said: str) -> None:
@@ -283,7 +284,7 @@ def test_an_error_on_the_way_drops_the_transaction() -> None:
     ("answers", "kind"),
     [
         ([error(400, "transaction failed:01020066:3: The requested Pool Member already exists")], ConflictError),
-        ([error(500, "apply, then fail")], UncertainError),
+        ([error(500, "apply, then fail")], UnsettledError),
         ([{"json": {"state": "FAILED", "failureReason": "01020036:3: not found"}}], NotFoundError),
         ([{"json": {"state": "FAILED", "failureReason": "01070734:3: no"}}], RefusedError),
     ],

@@ -17,10 +17,11 @@ from ansible_collections.onprem.autoscale.plugins.module_utils._common._errors i
     InvalidSpecError,
     NotFoundError,
     RefusedError,
+    UnsettledError,
     WaitTimeoutError,
 )
 from ansible_collections.onprem.autoscale.plugins.module_utils._common._waiter import Waiter
-from ansible_collections.onprem.autoscale.plugins.module_utils._f5._client import MissingObjectError, UncertainError
+from ansible_collections.onprem.autoscale.plugins.module_utils._f5._client import MissingObjectError
 from ansible_collections.onprem.autoscale.plugins.module_utils._f5._gslb import (
     GslbJob,
     GslbOptions,
@@ -166,11 +167,11 @@ def test_dead_member_may_go_although_the_others_are_dead_too() -> None:
 
 def test_lost_answer_is_read_again_and_what_was_not_done_is_sent_again() -> None:
     def lost(_device: FakeDns) -> None:
-        raise UncertainError("apply, then fail")
+        raise UnsettledError("apply, then fail")
 
     def undone(device: FakeDns) -> None:
         device.enabled["site-a:vip"] = False
-        raise UncertainError("failed before it was applied")
+        raise UnsettledError("failed before it was applied")
 
     device = FakeDns(a=False)
     device.faults = [lost]
