@@ -21,6 +21,7 @@ import pytest
 import yaml
 from e2e.outside import Outside, get_text
 
+from lab.forked import forked_modules
 from lab.settings import REPO, Settings
 from lab.supervisor import Lab
 
@@ -107,6 +108,13 @@ class Site(Outside):
 def launched(site: Site) -> set[str]:
     """Names of the VMs that we made."""
     return set(site.vms()) - {*site.settings.base_members, *site.settings.model_base, "web-golden"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked() -> Iterator[None]:
+    """Modules of playbooks are forks of a process that has their libraries."""
+    with forked_modules():
+        yield
 
 
 @pytest.fixture(scope="session")

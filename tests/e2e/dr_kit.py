@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.onprem.autoscale.plugins.filter.recovery_plan import recovery_plan
+from lab.forked import forked_modules
 from lab.process import LabError, Part
 from lab.settings import REPO
 from lab.sites.checker import Checker
@@ -46,12 +47,14 @@ class DrKit:
         self.described: dict[str, Any] = {}
         self._first = 1  # of the checkers' ids
         self._printing = threading.Lock()
+        self._forked = contextlib.ExitStack()
 
     # ---- up and down -------------------------------------------------------------------------------------------------
     def up(self) -> None:
         """Start the lab; make the password of the stores' clients."""
         self.out.mkdir(parents=True, exist_ok=True)
         self.lab.down()
+        self._forked.enter_context(forked_modules())
         self.described = self.lab.up()
         folder = self.lab.settings.folder / "pgpass"
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -68,6 +71,7 @@ class DrKit:
         self.lab.down()
         left = self.lab.running()
         self.lab.remove()
+        self._forked.close()
         return {"processes": left}
 
     def row(self, site: str) -> dict[str, Any]:

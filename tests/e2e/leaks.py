@@ -16,6 +16,8 @@ import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from lab.forked import PYTHON
+
 NUL = b"\0"
 
 
@@ -114,7 +116,11 @@ class Watched:
         folder.chmod(0o700)
 
     def run(self, command: Sequence[str], *, timeout: float = 240, **environment: str) -> int:
-        """Its exit status. Whatever Ansible leaves behind lies in the folder, as nothing is told to clean up more."""
+        """Its exit status. Whatever Ansible leaves behind lies in the folder, as nothing is told to clean up more.
+
+        Each module is a program of its own, as on people's machines: the environment of a fork cannot be looked at.
+        """
+        before = {name: value for name, value in os.environ.items() if name != PYTHON}
         places = {
             "TMPDIR": str(self.temporary),
             "ANSIBLE_LOCAL_TEMP": str(self.temporary / "local"),
@@ -130,7 +136,7 @@ class Watched:
                 stdin=subprocess.DEVNULL,
                 check=False,
                 timeout=timeout,
-                env={**os.environ, **places, **environment},
+                env={**before, **places, **environment},
             ).returncode
 
     def text(self) -> str:

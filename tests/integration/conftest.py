@@ -9,11 +9,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lab.forked import Forked, forked_modules
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "ansible_collections.onprem.autoscale"
@@ -56,10 +58,11 @@ def start_module(
     check: bool = False,
     diff: bool = False,
     env: Mapping[str, str] | None = None,
+    python: str = sys.executable,
 ) -> subprocess.Popen[str]:
     """Start the module *name* (short name) and leave it running; the caller collects or kills it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", f"{COLLECTION}.plugins.modules.{name}"],
+        [python, "-m", f"{COLLECTION}.plugins.modules.{name}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -91,8 +94,15 @@ def start_module_fixture() -> Callable[..., subprocess.Popen[str]]:
     return start_module
 
 
+@pytest.fixture(scope="session", autouse=True)
+def forked() -> Iterator[Forked]:
+    """Modules are forks of a process that has their libraries; those of playbooks, too."""
+    with forked_modules(module_env()) as started:
+        yield started
+
+
 @pytest.fixture(scope="session")
-def run_module() -> Callable[..., dict[str, Any]]:
+def run_module(forked: Forked) -> Callable[..., dict[str, Any]]:
     """``run_module(name, args, check=False, diff=False, env=None, timeout=120) -> result``, failed or not."""
 
     def run(
@@ -103,7 +113,9 @@ def run_module() -> Callable[..., dict[str, Any]]:
         env: Mapping[str, str] | None = None,
         timeout: float = 120,
     ) -> dict[str, Any]:
-        process = start_module(name, args, check=check, diff=diff, env=env)
+        # What the dynamic loader reads counts when a program starts only.
+        python = sys.executable if any(key.startswith("LD_") for key in env or ()) else str(forked.python)
+        process = start_module(name, args, check=check, diff=diff, env=env, python=python)
         try:
             stdout, stderr = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

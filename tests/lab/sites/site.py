@@ -9,6 +9,7 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ class Site(Lab):
         self.ledger.remove()
         shutil.rmtree(self.settings.folder, ignore_errors=True)
 
-    def close_databases(self) -> None:
+    def close_databases(self, names: Collection[str]) -> None:
         """Block clients in DSM of a site that is down: only its API server is started, and stopped again."""
         server = KubeApi(self.settings.folder / "dsm" / "kubeapi")
         server.start()
@@ -126,15 +127,15 @@ class Site(Lab):
                 for kind in ("mutating", "validating"):  # DSM answers them, and registers them again when it starts
                     hooks = f"apis/admissionregistration.k8s.io/v1/{kind}webhookconfigurations"
                     http.delete(f"{server.url}/{hooks}", timeout=10).raise_for_status()
-                for cluster in found.json()["items"]:
+                for name in names:
                     answer = http.patch(
-                        f"{url}/{cluster['metadata']['name']}",
+                        f"{url}/{name}",
                         data=json.dumps({"spec": {"blockDatabaseConnections": True}}),
                         headers={"Content-Type": "application/merge-patch+json"},
                         timeout=10,
                     )
                     if not answer.ok:
-                        raise LabError(f"{cluster['metadata']['name']} cannot be closed: {answer.text}")
+                        raise LabError(f"{name} cannot be closed: {answer.text}")
         finally:
             server.stop()
 

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +94,15 @@ class Sites:
         """As when the power goes; how many processes died."""
         return self.site(name).kill()
 
-    def start(self, name: str, *, closed: bool = False) -> None:
+    def start(self, name: str, *, closed: Collection[str] = ()) -> None:
         """A site that was killed, with its data.
 
-        :param closed: its databases take no clients until somebody opens them, as who brings a site back sees to.
+        :param closed: clusters that take no clients until somebody opens them, as who brings a site back sees to.
         """
         if self.site(name).running():
             raise LabError(f"site {name} runs; kill it first: python -m lab.sites kill {name}")
         if closed:
-            self.site(name).close_databases()
+            self.site(name).close_databases(closed)
         self._start([name], fresh=False)
         self._describe()
 

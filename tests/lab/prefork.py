@@ -1,19 +1,24 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts many plays cheaply: Ansible and the libraries of the modules are imported once, each program is a fork.
+"""Starts many plays and modules cheaply: Ansible and the libraries of the modules are imported once, each program is a
+fork.
 
-A quarter of a play's CPU time is imports, of the play itself and of each module; a matrix of hundreds of plays feels
-that. ``python prefork.py serve SOCKET`` waits for programs; ``python prefork.py play SOCKET ARGUMENTS...`` is
-ansible-playbook; ``python prefork.py SOCKET`` is the Python interpreter of modules, with its program on stdin. What
-runs is the same code as ever: of Ansible and of the collection nothing is imported before a module runs.
+Half of a module's CPU time is imports; hundreds of plays feel that. ``python prefork.py serve-modules SOCKET`` (or
+serve-plays) waits for programs; ``python prefork.py play SOCKET ARGUMENTS...`` is ansible-playbook; ``python prefork.py
+module SOCKET`` is the Python interpreter of modules, with its program on stdin, or with ``-m NAME``. What runs is the
+same code as ever: of Ansible and of the collection nothing is imported before a module runs. A program dies with who
+asked for it, and takes that one for its parent.
 """
 
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
+import select
+import signal
 import socket
 import sys
 
@@ -22,7 +27,8 @@ LIBRARIES = (
     "importlib.metadata", "ipaddress", "json", "locale", "logging", "platform", "pwd", "random", "runpy", "select",
     "selectors", "shlex", "shutil", "socket", "ssl", "subprocess", "syslog", "tempfile", "typing", "urllib.request",
     "uuid", "xml.parsers.expat", "zipfile", "zipimport", "yaml", "requests", "urllib3.util.retry", "pyVim.connect",
-    "pyVmomi",
+    "pyVmomi", "psycopg", "kubernetes.client", "kubernetes.config", "sqlalchemy",
+    "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite",
 )  # fmt: skip
 PLAY_LIBRARIES = ("jinja2", "sqlalchemy", "cryptography", "ansible.cli.playbook", "ansible.executor.playbook_executor")
 
@@ -58,7 +64,7 @@ def _reap() -> None:
 
 
 def _supervise(connection: socket.socket) -> None:
-    """Run one program as a child and send back how it ended; never returns."""
+    """Run one program as a child and send back how it ended; it ends with who asked. Never returns."""
     connection.settimeout(None)
     message, ancillary, _flags, _address = connection.recvmsg(1 << 20, socket.CMSG_SPACE(12))
     files = array.array("i")
@@ -71,9 +77,14 @@ def _supervise(connection: socket.socket) -> None:
         _become(wanted, files.tolist())
     for number in files:
         os.close(number)
-    connection.sendall(b"%d\n" % child)
+    with contextlib.suppress(OSError):
+        connection.sendall(b"%d\n" % child)
+    ended = os.pidfd_open(child)
+    if ended not in select.select([ended, connection], [], [])[0]:  # it never writes, so that it is gone
+        os.kill(child, signal.SIGKILL)
     _pid, status = os.waitpid(child, 0)
-    connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+    with contextlib.suppress(OSError):
+        connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
 
 
@@ -89,6 +100,7 @@ def _become(wanted: dict[str, object], files: list[int]) -> None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+        os.getppid = lambda: wanted["asked_by"]
         status = _run(wanted["arguments"])
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -106,6 +118,12 @@ def _become(wanted: dict[str, object], files: list[int]) -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["-m"]:
+        import runpy
+
+        sys.argv = [arguments[1]]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        return 0
     if arguments:  # ansible-playbook
         from ansible.cli.playbook import PlaybookCLI
 
@@ -127,7 +145,12 @@ def ask(path: str, arguments: list[str]) -> int:
     """Have a program run with this process's files, folder and environment; its exit status."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
-        wanted = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
+        wanted = {
+            "arguments": arguments,
+            "asked_by": os.getpid(),
+            "folder": os.getcwd(),
+            "environment": dict(os.environ),
+        }
         files = array.array("i", [0, 1, 2])
         connection.sendmsg([json.dumps(wanted).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
         text = b""
@@ -146,9 +169,7 @@ def main() -> int:
         serve(path, PLAY_LIBRARIES)
     elif what == "serve-modules":
         serve(path, LIBRARIES)
-    elif what == "module":
-        return ask(path, [])
-    elif what == "play":
+    elif what in ("module", "play"):
         return ask(path, arguments)
     return 0
 
