@@ -39,6 +39,10 @@ OUT = REPO / "build" / "demo-dr"
 RECORDS = REPO / "build" / "dr"
 PLANS = ("pilot", "warm", "active")
 TOLERANCE_S = 1.0
+# Of each run's report; those from outside are null where nobody measured.
+KEYS = {
+    "pattern", "kind", "rto_s", "rpo_s", "rto_outside_s", "rpo_outside_rows", "steps", "requests_failed", "writers_max"
+}  # fmt: skip
 
 
 class DrDemo:
@@ -210,6 +214,9 @@ class DrDemo:
     # ---- the end -----------------------------------------------------------------------------------------------------
     def close(self, leaked: dict[str, int]) -> dict[str, Any]:
         """The summary, judged and written."""
+        for file in sorted(RECORDS.glob("*-[0-9]*[0-9].json")):
+            if lacking := sorted(KEYS - set(json.loads(file.read_text()))):
+                self.miss(f"{file.name} lacks {', '.join(lacking)}")
         self.misses += [f"{number} {name} leaked" for name, number in leaked.items() if number]
         summary = {
             "plans": list(self.plans),
