@@ -79,7 +79,7 @@ demo-pgvector: kubeapi ## Vectors: declared, searched, killed at one site and pr
 bench: setup ## Clone times and overhead against a peer and the floor; build/bench/results.json (BENCH="--peer-20" for all)
 	@$(BIN)/python tests/bench/bench.py $(BENCH)
 
-# Python compiles less often, Ansible's forks load less: tests/lab/compile_cache and tests/lab/callbacks say what.
+# Python compiles less often, Ansible's forks load less, modules are forks: tests/lab/{compile_cache,callbacks,forked.py} say what.
 integration molecule test-chaos test-chaos-dr demo-dr: export PYTHONPATH := $(VIEW):$(CURDIR)/tests:$(CURDIR)/tests/lab/compile_cache
 integration molecule test-chaos test-chaos-dr demo-dr: export LAB_COMPILE_CACHE := $(BUILD)/compiled
 integration molecule test-chaos test-chaos-dr demo-dr: export ANSIBLE_CALLBACK_PLUGINS := $(CURDIR)/tests/lab/callbacks
@@ -143,7 +143,8 @@ test: setup ## Everything, a bit more than an hour on 2 cores, as root; of chaos
 	@$(MAKE) molecule
 	@$(MAKE) -j2 --output-sync=target demo demo-vllm
 	@$(MAKE) demo-chaos
-	@$(MAKE) demo-pgvector
+	@$(MAKE) demo-dr
+	@$(MAKE) -j2 --output-sync=target demo-pgvector test-chaos-dr KILL_DR=--chain
 	@$(MAKE) test-chaos KILL=--sample MATRIX=--sample
 	@echo "make test: all parts passed"
 
