@@ -187,6 +187,7 @@ def main() -> int:
     try:
         kills.kit.up()
         kills.kit.prepare(["demo"])
+        kills.kit.playbook("dr_backup", plan=PLAN)
         with kills.kit.users(PLAN) as users:
             boundaries = kills.learn(users)
             for number, boundary in enumerate(boundaries, 1):
