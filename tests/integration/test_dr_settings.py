@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 from integration import prometheus_fixtures as kit
 
@@ -80,29 +81,43 @@ class Sites:
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(out.read_text())
 
+    def ready(self) -> dict[str, Any]:
+        """What dr_readiness sees of the settings at b."""
+        looked = {
+            "ansible.builtin.include_tasks": str(ROOT / "playbooks" / "tasks" / "dr_look_settings.yml"),
+            "vars": {
+                "site": "b",
+                "look_service": {"name": "settings", "folder": "shop"},
+                "look_fast": False,
+                "dr_services": {},
+                "dr_backup": {"all_settings": [{"service": "settings"}]},
+                "dr_backup_at": 7,
+            },
+        }
+        (seen,) = self.play(looked, {"ansible.builtin.set_fact": {"dr_seen": ["{{ dr_services.settings }}"]}})
+        return seen
+
     def files(self) -> dict[str, bytes]:
         found = self.settings.rglob("*")
         return {str(path.relative_to(self.settings)): path.read_bytes() for path in found if path.is_file()}
 
 
-def fill(pais: Pais) -> None:
-    import requests
-
-    row = pais.row
+def make(pais: Pais, kind: str, **body: Any) -> None:
+    """An object that people have made."""
+    row, paths = pais.row, {"agents": "compatibility/openai/v1/agents", "data-sources": "control/data-sources"}
     with requests.Session() as session:
         session.trust_env, session.verify = False, row["ca"]
         form = {"grant_type": "client_credentials", **{key: row[key] for key in ("client_id", "client_secret")}}
         token = session.post(f"{row['issuer']}/token", data=form, timeout=30).json()["access_token"]
         session.headers["Authorization"] = f"Bearer {token}"
-        body = {"name": "helper", "model": "llama"}
-        session.post(f"{row['url']}/api/v1/compatibility/openai/v1/agents", json=body, timeout=30).raise_for_status()
+        session.post(f"{row['url']}/api/v1/{paths[kind]}", json=body, timeout=30).raise_for_status()
 
 
 @pytest.fixture
 def sites(tmp_path: Path) -> Iterator[Sites]:
     (tmp_path / "prometheus").mkdir()
     with Pais.temporary() as a, Pais.temporary() as b, kit.prometheus(tmp_path / "prometheus") as prometheus:
-        fill(a)
+        make(a, "agents", name="helper", model="llama")
         made = Sites(tmp_path, a, b, prometheus)
         (made.places["a"] / "groups" / "web.yml").write_text("name: web\n")
         (made.places["a"] / "rules" / "web.yml").write_text(OWNED + yaml.safe_dump(RULES))
@@ -161,3 +176,13 @@ def test_the_step_of_a_failover_brings_them_and_reports_what_is_not_there(sites:
     assert planned["findings"] == ["Groups that a has and b has not declared: web."]
     assert (unplanned["changed"], unplanned["objects"]) == (False, 0)
     assert set(sites.b.objects("agents")) == {"helper"}
+
+    # Ready is who could take them; nothing is brought there by a look.
+    assert sites.ready() == {"copied_at": 7}
+    origin, credentials = "https://files.example.org", {"username": "reader", "password": "swordfish"}
+    make(sites.a, "data-sources", name="drive", type="HTTP", origin_url=origin, credentials=credentials)
+    sites.play(("export", "a"))
+    lacking = sites.ready()
+    assert "wanted and not given: data-sources/drive/credentials/password" in lacking["said"]
+    assert "copied_at" not in lacking
+    assert not sites.b.objects("data-sources")
