@@ -124,9 +124,7 @@ class Kills:
 
     def report(self) -> dict[str, Any]:
         """Of the newest failover."""
-        files = [file for file in RECORDS.glob(f"{PLAN}-*.json") if ".journal." not in file.name]
-        reports = [json.loads(file.read_text()) for file in sorted(files)]
-        return [row for row in reports if row["kind"] == "failover"][-1]
+        return [row for row in self.kit.reports(PLAN) if row["kind"] == "failover"][-1]
 
     # ---- the story ---------------------------------------------------------------------------------------------------
     def learn(self, users: Users) -> list[Boundary]:
@@ -194,6 +192,9 @@ def main() -> int:
                 say(f"boundary {number}: {' '.join(boundary)}")
             for run in [] if options.list else chosen(boundaries, options):
                 kills.disturbed(users, run)
+    except LabError as error:
+        kills.rows.append({"killed": [], "misses": [str(error)], "seconds": 0.0, "writers_max": 0})
+        say(f"MISS {error}")
     finally:
         leaked.update(kills.kit.down())
     missed = sum(1 for row in kills.rows if row["misses"]) + sum(leaked.values())
@@ -208,7 +209,7 @@ def main() -> int:
     }
     (OUT / "kills_dr.json").write_text(json.dumps(summary, indent=1) + "\n")
     print(
-        f"\n{len(boundaries)} boundaries, {count} kills in {len(kills.rows) - 1} runs; {missed} missed;"
+        f"\n{len(boundaries)} boundaries, {count} kills in {len(kills.rows)} runs; {missed} missed;"
         f" {kills.writers_max} writer at most; {summary['seconds']:.0f} s"
     )
     return 1 if missed or not (count or options.list) else 0

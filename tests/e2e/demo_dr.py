@@ -185,18 +185,17 @@ class DrDemo:
     # ---- both sides' figures -----------------------------------------------------------------------------------------
     def record(self, plan: str, kind: str, work: Any) -> str:
         """Do it; the name of the run whose report it has written."""
-        before = set(RECORDS.glob(f"{plan}-*.json"))
+        before = [row["run"] for row in self.kit.reports(plan)]
         work()
-        new = [file for file in RECORDS.glob(f"{plan}-*.json") if file not in before and ".journal." not in file.name]
-        named = [file for file in new if json.loads(file.read_text()).get("kind") == kind]
-        if len(named) != 1:
-            raise LabError(f"{kind} of {plan} has left {len(named)} reports in {RECORDS}")
-        return named[0].stem.removeprefix(f"{plan}-")
+        new = [row["run"] for row in self.kit.reports(plan) if row["run"] not in before and row["kind"] == kind]
+        if len(new) != 1:
+            raise LabError(f"{kind} of {plan} has left {len(new)} reports in {RECORDS}")
+        return new[0]
 
     def observe(self, plan: str, name: str, kind: str, outside: dict[str, Any]) -> dict[str, Any]:
         """Put the outside figures into the run's report; it, read again."""
         self.kit.record_outside(plan, name, outside)
-        report = json.loads((RECORDS / f"{plan}-{name}.json").read_text())
+        report = next(row for row in self.kit.reports(plan) if row["run"] == name)
         self.runs.append({"plan": plan, "kind": kind, "run": name, **report})
         if outside["writers_max"] > 1:
             self.miss(f"{plan}: {outside['writers_max']} sites took writes at once during the {kind}")
@@ -214,9 +213,9 @@ class DrDemo:
     # ---- the end -----------------------------------------------------------------------------------------------------
     def close(self, leaked: dict[str, int]) -> dict[str, Any]:
         """The summary, judged and written."""
-        for file in sorted(RECORDS.glob("*-[0-9]*[0-9].json")):
-            if lacking := sorted(KEYS - set(json.loads(file.read_text()))):
-                self.miss(f"{file.name} lacks {', '.join(lacking)}")
+        for row in self.kit.reports():
+            if lacking := sorted(KEYS - set(row)):
+                self.miss(f"the report of {row['plan']} {row['run']} lacks {', '.join(lacking)}")
         self.misses += [f"{number} {name} leaked" for name, number in leaked.items() if number]
         summary = {
             "plans": list(self.plans),

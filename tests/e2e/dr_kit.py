@@ -157,6 +157,10 @@ class DrKit:
             site,
         )
 
+    def reports(self, plan: str = "*") -> list[dict[str, Any]]:
+        """What ended runs left, the oldest first."""
+        return [json.loads(file.read_text()) for file in sorted(self.records.glob(f"{plan}-[0-9]*[0-9].json"))]
+
     def record_outside(self, plan: str, run: str, outside: dict[str, Any]) -> None:
         """What was measured goes into the run's report."""
         text = (self.lab.settings.folder / "recovery_plans" / f"{plan}.yml").read_text()
