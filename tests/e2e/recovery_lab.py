@@ -53,22 +53,28 @@ class Recovery:
         self.folder = folder
         self.reports = folder / "dr"
         variables = {"autoscale_sites": dict(sites), "autoscale_recovery_dir": str(self.reports), **variables}
-        self._write("hosts.yml", {"all": {"hosts": {"localhost": HOST}, "vars": variables}})
+        self.write("hosts.yml", {"all": {"hosts": {"localhost": HOST}, "vars": variables}})
 
     def write_plan(self, services: list[dict[str, Any]], **changes: Any) -> None:
         """The plan, as its owner declares it from now on."""
-        self._write(f"recovery_plans/{PLAN}.yml", plan(services, **changes))
+        self.write(f"recovery_plans/{PLAN}.yml", plan(services, **changes))
 
-    def _write(self, name: str, content: Any) -> None:
+    def write(self, name: str, content: Any) -> None:
+        """A file of the inventory: a text, or what becomes YAML."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(0o600)
-        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
 
-    def run(self, playbook: str, **variables: Any) -> tuple[int, str]:
+    def run(self, playbook: str, *arguments: str, **variables: Any) -> tuple[int, str]:
         """A playbook to its end: exit status, and what it printed."""
         done = subprocess.run(
-            self._command(playbook, variables), cwd=REPO, capture_output=True, text=True, check=False, timeout=900
+            [*self._command(playbook, variables), *arguments],
+            cwd=REPO,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
         )
         return done.returncode, done.stdout + done.stderr
 

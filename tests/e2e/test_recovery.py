@@ -8,41 +8,19 @@ Whole runs are `make demo-dr` and tests/chaos/kill_dr.py.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from e2e.recovery_lab import Recovery, plan
 
 from lab.kit import free_port
-from lab.settings import REPO
 
 
-class Nowhere:
-    """An inventory of two sites of which nobody is at home, and one plan."""
+class Nowhere(Recovery):
+    """Two sites of which nobody is at home."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.records = folder / "dr"
-        self.plan: dict[str, Any] = {
-            "name": "shop",
-            "pattern": "warm_standby",
-            "sites": {"primary": "a", "secondary": "b"},
-            "targets": {"rto": 300, "rpo": 60},
-            "services": [{"name": "settings", "kind": "settings", "folder": "settings/shop"}],
-            "traffic": {
-                "type": "f5",
-                "name": "www.shop.example",
-                "f5": {"pool": "shop", "members": {"a": "site-a:shop", "b": "site-b:shop"}},
-                "resolvers": [{"address": "127.0.0.1", "port": free_port()}],
-                "ttl": 2,
-            },
-            "check": {"path": "/health", "port": free_port(), "hosts": {"a": "127.0.0.2", "b": "127.0.0.3"}},
-            "outage": {"selector": 'probe_success{job="shop"}'},
-        }
         device = {"hostname": "127.0.0.1", "port": free_port(), "username": "admin", "password": "none"}
         site = {
             "vsphere": {"hostname": "127.0.0.1", "username": "admin", "password": "none"},
@@ -52,35 +30,25 @@ class Nowhere:
             "ledger": f"sqlite:///{folder}/ledger.db",
             "scaling_groups_dir": str(folder),
         }
-        host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-        variables = {
-            "autoscale_sites": {"a": site, "b": site},
-            "autoscale_epoch_stores": {name: f"sqlite:///{folder}/{name}.db" for name in ("a", "b", "witness")},
-            "autoscale_recovery_dir": str(self.records),
-        }
-        self.write("hosts.yml", {"all": {"hosts": {"localhost": host}, "vars": variables}})
-
-    def write(self, name: str, content: Any) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
+        stores = {name: f"sqlite:///{folder}/{name}.db" for name in ("a", "b", "witness")}
+        super().__init__(folder, {"a": site, "b": site}, autoscale_epoch_stores=stores)
+        settings = {"name": "settings", "kind": "settings", "folder": "settings/shop"}
+        self.plan = plan([settings], targets={"rto": 300, "rpo": 60})
+        self.plan["check"]["port"] = free_port()
 
     def play(self, name: str, *arguments: str, **variables: Any) -> tuple[int, str]:
         """Status and output of a playbook, with the plan as it is now."""
         self.write("recovery_plans/shop.yml", self.plan)
-        command = ["ansible-playbook", f"onprem.autoscale.{name}", "-i", str(self.folder / "hosts.yml")]
-        extra = ["-e", json.dumps({"plan": "shop", **variables}), *arguments]
-        done = subprocess.run([*command, *extra], cwd=REPO, capture_output=True, text=True, check=False, timeout=300)
-        return done.returncode, done.stdout + done.stderr
+        return self.run(name, *arguments, **variables)
 
     def journal(self) -> dict[str, Any]:
         """Of the one run that is not finished."""
-        (file,) = self.records.glob("shop-*.journal.json")
-        return json.loads(file.read_text())
+        (journal,) = self.journals()
+        return journal
 
     def untouched(self) -> bool:
         """No run, no epoch."""
-        return not list(self.records.glob("*")) and not list(self.folder.glob("*.db"))
+        return not list(self.reports.glob("*")) and not list(self.folder.glob("*.db"))
 
 
 @pytest.fixture
