@@ -135,7 +135,7 @@ test-chaos: setup ## kill -9 at every step boundary, and every call x fault; bui
 	  $(BIN)/python tests/chaos/summary.py || missed=1; exit $$missed
 
 # What uses one core runs beside another such thing; nothing else runs beside what is timed.
-test: setup ## Everything, a bit more than an hour on 2 cores, as root; of chaos a sample
+test: setup ## Everything, an hour and a quarter on 2 cores, as root; of chaos a sample
 	@$(MAKE) -j2 --output-sync=target lint sanity
 	@$(MAKE) -j2 --output-sync=target docs-lint contract
 	@$(MAKE) unit
