@@ -1,13 +1,14 @@
 # Copyright (c) 2026 the onprem.autoscale authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""kill -9 of a planned dr_failover at its step boundaries; the same command again; two sites never take writes at once.
+"""kill -9 of dr_failover at its step boundaries; the same command again; two sites never take writes at once.
 
 ``python tests/chaos/kill_dr.py`` starts the lab of two sites and runs one failover and one failback undisturbed. Then
 each run of dr_failover is killed with all its processes when its journal says that a step is done and the next one
 begins, and the same command runs again: the service must end where the undisturbed run left it. A writer at each
 site's database tries all the while. Writes build/chaos/kills_dr.json.
 
+The failover is a planned one; with ``--lost`` the first site is killed before, and comes back for the failback.
 ``--sample`` kills one run at a few boundaries, one after the other, and ends it; ``--chain`` the same at all of them;
 ``--boundaries 3-6`` a part, ``--list`` lists them and stops.
 """
@@ -62,8 +63,10 @@ def reached(boundary: Boundary) -> bool:
 class Kills:
     """The runs, the kills, and what was amiss."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lost: bool = False) -> None:
         self.kit = DrKit(OUT / "dr-logs", RECORDS, say)
+        self.lost = lost
+        self.variables = {"plan": PLAN, "to": "b", **({} if lost else {"planned": True})}
         self.rows: list[dict[str, Any]] = []
         self.end: dict[str, Any] = {}
         self.writers_max = 0
@@ -71,9 +74,17 @@ class Kills:
     # ---- runs --------------------------------------------------------------------------------------------------------
     def failover(self) -> None:
         """To its end."""
-        self.kit.playbook("dr_failover", plan=PLAN, to="b", planned=True)
+        self.kit.playbook("dr_failover", **self.variables)
+
+    def lose(self) -> None:
+        """What makes people move the service."""
+        if self.lost:
+            say(f"{self.kit.lab.kill('a')} processes of site a killed")
 
     def failback(self) -> None:
+        if self.lost:
+            self.kit.lab.start("a")
+            self.kit.described = self.kit.lab.described()
         self.kit.playbook("dr_failback", plan=PLAN, to="a")
 
     def killed_at(self, boundary: Boundary) -> None:
@@ -84,7 +95,7 @@ class Kills:
         mark = f"kill-{time.time_ns()}"
         log = self.kit.out / "logs" / f"{mark}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = self.kit.command("dr_failover", plan=PLAN, to="b", planned=True)
+        command = self.kit.command("dr_failover", **self.variables)
         with log.open("w") as file, marked(mark):
             environment = self.kit.environment()
             process = subprocess.Popen(
@@ -111,7 +122,7 @@ class Kills:
         users.wait_served(began)
         users.checker.wait_more("b", 5)
         commits = [row for row in users.checker.commits() if row.sent >= began]
-        rows = {site: self.kit.row(site) for site in ("a", "b")}
+        rows = {site: self.kit.row(site) for site in (("b",) if self.lost else ("a", "b"))}
         members = control(rows["b"]["bigip"]["control"], "/state")["gtm"]["members"]
         return {
             "writers": sorted({row.site for row in commits}),
@@ -131,6 +142,7 @@ class Kills:
         """The boundaries and the end state, of an undisturbed run."""
         users.checker.wait_more("a", 10)
         began = time.time()
+        self.lose()
         self.failover()
         self.end = self.state(users)
         self.judge(users, began, ["undisturbed"])
@@ -142,6 +154,7 @@ class Kills:
         self.failback()
         users.checker.wait_more("a", 5)
         began = time.time()
+        self.lose()
         for boundary in boundaries:
             self.killed_at(boundary)
         self.failover()
@@ -174,13 +187,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", action="store_true", help="one run, killed at a few boundaries")
     parser.add_argument("--chain", action="store_true", help="one run, killed at every boundary")
+    parser.add_argument("--lost", action="store_true", help="an unplanned failover, of a site that is dead")
     parser.add_argument("--boundaries", help="for instance 5-9, or 7")
     parser.add_argument("--list", action="store_true", help="list the boundaries and stop")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(f"signal {number}"))
     for folder in (RECORDS, OUT / "dr-logs"):
         shutil.rmtree(folder, ignore_errors=True)
-    kills, boundaries = Kills(), list[Boundary]()
+    kills, boundaries = Kills(lost=options.lost), list[Boundary]()
     leaked: dict[str, int] = {}
     try:
         kills.kit.up()
@@ -200,6 +214,7 @@ def main() -> int:
     missed = sum(1 for row in kills.rows if row["misses"]) + sum(leaked.values())
     count = sum(len(row["killed"]) for row in kills.rows if row["killed"] != ["undisturbed"])
     summary = {
+        "planned": not options.lost,
         "complete": not (options.sample or options.boundaries or options.list),
         "boundaries": [" ".join(boundary) for boundary in boundaries],
         "runs": kills.rows,
