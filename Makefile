@@ -106,9 +106,10 @@ unit: setup ## Unit tests, property tests, the exhaustive model
 contract: kubeapi ## The lab's parts against clients that we did not write
 	$(PYTEST) tests/contract $(PYTEST_ARGS)
 
-# Two workers, a file at a time, as most of them wait more than they work; the longest come first.
+# Whole playbooks work more than they wait, two workers on two cores; modules wait more. A file at a time, the longest come first.
 integration: kubeapi ## Every module, the receiver and the playbooks against real parts
-	$(PYTEST) tests/e2e tests/integration -n 2 --dist loadfile --no-loadscope-reorder --durations=10 $(PYTEST_ARGS)
+	$(PYTEST) tests/e2e -n 2 --dist loadfile --no-loadscope-reorder --durations=10 $(PYTEST_ARGS)
+	$(PYTEST) tests/integration -n 3 --dist loadfile --no-loadscope-reorder --durations=10 $(PYTEST_ARGS)
 
 molecule: setup ## Every role on real hosts, as root; build/molecule/summary.json (MOLECULE="--only node_exporter_default" for a part)
 	@$(BIN)/python tools/molecule.py $(MOLECULE)

@@ -22,6 +22,7 @@ from e2e.outside import Outside
 from pyVim.connect import Disconnect, SmartConnect
 from pyVmomi import vim
 
+from lab.forked import PYTHON
 from lab.settings import REPO, Settings
 from lab.supervisor import Lab
 
@@ -74,7 +75,7 @@ class Site(Outside):
         self.out = out
         self.spec = {**SPEC, **(spec or {})}
         self.base = self.settings.base_members
-        self.plays: Plays | None = None  # where plays that nobody kills are forked, if anywhere
+        self.plays: Plays | None = None  # where modules, and plays that nobody kills, are forked, if anywhere
 
     # ---- up and down -------------------------------------------------------------------------------------------------
     def up(self, changes: Mapping[str, Any] | None = None) -> None:
@@ -102,7 +103,8 @@ class Site(Outside):
     ) -> subprocess.Popen[bytes]:
         """Start a playbook in a session of its own; its output goes to ``<label>.log``."""
         self._clear(label)
-        environment = {**os.environ, **self._environment(label), **(chaos or {})}
+        forks = {PYTHON: str(self.plays.python)} if self.plays else {}
+        environment = {**os.environ, **forks, **self._environment(label), **(chaos or {})}
         variables = json.dumps({"group": GROUP, **(extra or {})})
         with (self.out / f"{label}.log").open("wb") as log:
             return subprocess.Popen(
