@@ -47,6 +47,12 @@ def plot_users(folder: Path) -> str:
     return _svg(figure)
 
 
+def _counts(run: Mapping[str, Any]) -> list[str]:
+    """Rows lost, requests failed, writers at once; a dash is what nobody counted."""
+    counts = (run.get("rpo_outside_rows"), run.get("requests_failed"), run.get("writers_max"))
+    return ["-" if value is None else str(value) for value in counts]
+
+
 def write(path: Path, summary: Mapping[str, Any], out: Path) -> None:
     """Write report.html."""
     most = max((run["writers_max"] or 0 for run in summary["runs"]), default=0)
@@ -62,8 +68,9 @@ def write(path: Path, summary: Mapping[str, Any], out: Path) -> None:
         f'<td><a href="../dr/{html.escape(run["plan"])}-{html.escape(run["run"])}.html">{html.escape(run["run"])}</a>'
         f"<td class=n>{_seconds(run.get('rto_s'))}<td class=n>{_seconds(run.get('rto_outside_s'))}"
         f"<td class=n>{_seconds(run.get('rto_target_s'))}<td class=n>{_seconds(run.get('rpo_s'))}"
-        f"<td class=n>{_seconds(run.get('rpo_outside_s'))}<td class=n>{run.get('rpo_outside_rows')}"
-        f"<td class=n>{run.get('requests_failed')}<td class=n>{run.get('writers_max')}</tr>"
+        f"<td class=n>{_seconds(run.get('rpo_outside_s'))}"
+        + "".join(f"<td class=n>{count}" for count in _counts(run))
+        + "</tr>"
         for run in summary["runs"]
     )
     seen = "".join(f"<h2>{html.escape(plan)}</h2>{plot_users(out / plan)}" for plan in summary["plans"])
@@ -91,8 +98,7 @@ def table(summary: Mapping[str, Any]) -> None:
     print(f"\n{'run':<22}" + "".join(f"{name:>9}" for name in columns))
     for run in summary["runs"]:
         seconds = (run.get("rto_s"), run.get("rto_outside_s"), run.get("rpo_s"), run.get("rpo_outside_s"))
-        counts = (run.get("rpo_outside_rows"), run.get("requests_failed"), run.get("writers_max"))
-        cells = [_seconds(value) for value in seconds] + ["-" if value is None else str(value) for value in counts]
+        cells = [_seconds(value) for value in seconds] + _counts(run)
         print(f"{run['plan'] + ' ' + run['kind']:<22}" + "".join(f"{cell:>9}" for cell in cells))
     print(f"\nleaked {summary['leaked']}; {summary['seconds']:.0f} s")
     print("build/demo-dr/report.html, build/demo-dr/summary.json, build/dr")
