@@ -83,8 +83,7 @@ class Kills:
 
     def failback(self) -> None:
         if self.lost:
-            self.kit.lab.start("a")
-            self.kit.described = self.kit.lab.described()
+            self.kit.bring_back("a")
         self.kit.playbook("dr_failback", plan=PLAN, to="a")
 
     def killed_at(self, boundary: Boundary) -> None:

@@ -156,8 +156,7 @@ class DrDemo:
         """The site returns with its data, follows, and takes over again."""
         began = time.time()
         with self.step(f"{plan}: site a returns"):
-            self.kit.lab.start("a", closed=[STORES[plan]] if plan == "pilot" else ())
-            self.kit.described = self.kit.lab.described()
+            self.kit.bring_back("a", closed=[STORES[plan]] if plan == "pilot" else ())
         with self.step(f"{plan}: dr_failback to a"):
             name = self.record(plan, "failback", lambda: self.kit.playbook("dr_failback", plan=plan, to="a"))
         with self.step(f"{plan}: served by a"):

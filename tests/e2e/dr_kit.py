@@ -74,6 +74,11 @@ class DrKit:
         self._forked.close()
         return {"processes": left}
 
+    def bring_back(self, site: str, *, closed: Collection[str] = ()) -> None:
+        """Start a site that was killed; *closed* are clusters that take no clients yet."""
+        self.lab.start(site, closed=closed)
+        self.described = self.lab.described()
+
     def row(self, site: str) -> dict[str, Any]:
         """Of sites.json."""
         return self.described["sites"][site]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import signal
 from collections.abc import Sequence
 
 import aiohttp
@@ -19,6 +18,7 @@ from aiohttp import web
 from yarl import URL
 
 from ..dns import Resolver
+from ..serving import stop_asked
 
 _HOP = {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "content-length", "te", "upgrade", "host"}
 
@@ -66,9 +66,7 @@ class Proxy:
 
 async def serve(listen: tuple[str, int], resolvers: Sequence[tuple[str, int]]) -> None:
     """Until SIGTERM."""
-    ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    ended = stop_asked()
     proxy = Proxy(Resolver(resolvers))
     runner = web.ServerRunner(web.Server(proxy.handle, access_log=None))
     await runner.setup()

@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 
 from ..dns import DnsServer, Resolver
+from ..serving import stop_asked
 from .proxy import address
 
 
 async def serve(server: DnsServer) -> None:
     """Until SIGTERM."""
-    ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    ended = stop_asked()
     await server.start()
     await ended.wait()
     await server.stop()
